@@ -1,8 +1,8 @@
 """Runs the Python blocks of every Markdown page that pytest is asked for, and fixes what makes a test run repeatable.
 
-Blocks of one page share their names and run from top to bottom, in an empty folder. A block with lines `#> …` must print
-exactly these lines (`...` stands for anything); a block of `>>>` examples is a doctest. What isn't to be run isn't
-Python: its fence says `text`.
+Blocks of one page share their names and run from top to bottom, in an empty folder. A block with lines `#> …` must
+print exactly these lines (`...` stands for anything); a block of `>>>` examples is a doctest. What isn't to be run
+isn't Python: its fence says `text`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Everything that a contributor runs: `nox -l` lists it, `nox -s NAME` runs one of it, and none needs anything prepared.
+"""Everything that a contributor runs: `nox -l` lists it, `nox -s NAME` runs one, and none needs anything prepared.
 
 A session makes its own environment in `.nox/`, with the versions of constraints.txt. What follows `--` is handed on.
 """

@@ -78,8 +78,9 @@ def check_installed(package: str, siblings: list[str]) -> None:
             continue
         if spec is None or spec.origin is None:
             fail(f"neuronix.{name} isn't importable, though neuronix.{package} declares it")
+        distribution = importlib.metadata.distribution(f"neuronix-{name}")
         for path, content in sources(name).items():
-            if importlib.metadata.distribution(f"neuronix-{name}").locate_file(path).read_bytes() != content:
+            if Path(str(distribution.locate_file(path))).read_bytes() != content:
                 fail(f"the installed {path} isn't the one of this build")
     absent = [name for name in PACKAGES if name not in (package, *siblings)]
     version = importlib.metadata.version(f"neuronix-{package}")

@@ -46,7 +46,7 @@ def describe_callable(thing: object) -> str:
 
 
 def describe_class(cls: type, path: str) -> Iterator[str]:
-    """A class: its bases, its call, and the public members that Neuronix itself defines, inherited ones where defined."""
+    """A class: its call, its bases, and the public members that it defines itself."""
     bases = ", ".join(base.__qualname__ for base in cls.__bases__ if base is not object)
     yield f"class {path}{describe_callable(cls)}" + (f": {bases}" if bases else "")
     annotated = inspect.get_annotations(cls)
@@ -108,8 +108,8 @@ OPERATORS = {
     f"__{name}__"
     for name in (
         "call len iter getitem setitem contains bool float int index complex array "
-        "add radd iadd sub rsub isub mul rmul imul truediv rtruediv itruediv floordiv rfloordiv ifloordiv mod rmod imod "
-        "pow rpow ipow matmul rmatmul imatmul neg pos abs invert and or xor eq ne lt le gt ge enter exit"
+        "add radd iadd sub rsub isub mul rmul imul truediv rtruediv itruediv floordiv rfloordiv ifloordiv "
+        "mod rmod imod pow rpow ipow matmul rmatmul imatmul neg pos abs invert and or xor eq ne lt le gt ge enter exit"
     ).split()
 }
 
