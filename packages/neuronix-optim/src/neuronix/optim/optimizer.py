@@ -1,0 +1,282 @@
+"""What all optimizers share: parameter groups, the step, and the exchange of state.
+
+An algorithm states its options, its state and one `update` (read `adamw.py` first); this file does the rest. What a
+caller may pass as parameters is settled in `groups.py`, what may be loaded in `loading.py`.
+"""
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from typing import Any, ClassVar, NamedTuple, TypeVar, overload
+
+import torch
+from torch import Tensor
+
+from neuronix.autograd import enable_grad
+from neuronix.optim import checks, groups, loading
+from neuronix.optim.errors import OptimizerRuntimeError
+from neuronix.optim.groups import Optimizable, Options, Params, State
+
+T = TypeVar("T")
+
+
+class Ready(NamedTuple):
+    """A parameter that has a gradient, with both as plain tensors."""
+
+    param: Optimizable
+    theta: Tensor
+    grad: Tensor
+
+
+class Optimizer(ABC):
+    """Changes parameters by their gradients, one `update` a parameter.
+
+    A subclass is one algorithm. It hands its options to `__init__` as `defaults` and writes `check_options`,
+    `initial_state` and `update`. Groups, absent gradients, `maximize`, complex numbers and saved state are handled
+    here.
+
+    Args:
+        params: The parameters; or pairs `(name, parameter)`; or parameter groups, which are dicts that hold such a list
+            under `"params"` together with the options that differ from `defaults`. A parameter is anything that has
+            `.data`, a torch tensor, and `.grad`, a torch tensor or `None`.
+        defaults: The options of a group that doesn't state its own.
+
+    Attributes:
+        param_groups: One dict a group: its options, its `"params"` and, if names were given, its `"param_names"`.
+        state: For each parameter, what the algorithm remembers of it.
+        defaults: The options of a group that doesn't state its own.
+
+    Raises:
+        OptimizerError: No parameters, one that is given twice, or an impossible option.
+        OptimizerTypeError: Something that isn't a parameter.
+
+    Example:
+        A new algorithm, sign descent, in full:
+
+        >>> import torch
+        >>> from neuronix.optim import Optimizer
+        >>> class SignDescent(Optimizer):
+        ...     def __init__(self, params, lr=0.1):
+        ...         super().__init__(params, {"lr": lr})
+        ...     def check_options(self, h):
+        ...         if h["lr"] < 0:
+        ...             raise ValueError(f"lr must not be negative, got {h['lr']}")
+        ...     def initial_state(self, theta, h):
+        ...         return {}
+        ...     def update(self, theta, grad, state, h):
+        ...         theta.sub_(h["lr"] * grad.sign())
+        >>> w = torch.tensor([1.0, 2.0])
+        >>> w.grad = torch.tensor([5.0, -0.5])
+        >>> SignDescent([w]).step()
+        >>> w
+        tensor([0.9000, 2.1000])
+
+    Differs from torch:
+        A parameter given twice in one group is an error, not a warning. A group's dict is copied: the caller's stays as
+        it was. A gradient that doesn't fit is found before any parameter changes. A loaded state is checked and copied
+        before it replaces anything. Gradients must be dense. `step` leaves torch's grad mode alone: a closure that uses
+        torch's own differentiation runs in the mode of the caller. There are no hooks.
+    """
+
+    state_names: ClassVar[tuple[str, ...]] = ()
+    """Names of the state that has the shape of its parameter; a loaded state is checked against it."""
+
+    implementation_flags: ClassVar[Options] = {}
+    """Options by which torch picks among its implementations of the algorithm, with torch's defaults. No result
+    depends on them: they stand in the groups so that a `state_dict` has torch's keys, and go back as they came."""
+
+    def __init__(self, params: Params, defaults: Options) -> None:
+        self.check_options(defaults)
+        self.defaults: Options = {**defaults, **self.implementation_flags}
+        self.state: defaultdict[Any, State] = defaultdict(dict)
+        self.param_groups: list[Options] = []
+        self._opt_called = False  # schedulers warn when they come before the first step
+        for group in groups.as_groups(self._name, params):
+            self.add_param_group(group)
+
+    @abstractmethod
+    def check_options(self, h: Options) -> None:
+        """Raise an error if the algorithm can't work with an option of the group `h`."""
+
+    @abstractmethod
+    def initial_state(self, theta: Tensor, h: Options) -> State:
+        """Return what the algorithm remembers of a parameter before its first step."""
+
+    @abstractmethod
+    def update(self, theta: Tensor, grad: Tensor, state: State, h: Options) -> None:
+        """Take one step for one parameter, in place.
+
+        Args:
+            theta: The parameter's values; changed in place.
+            grad: The gradient to descend, of the same shape; not to be changed.
+            state: What the algorithm remembers of this parameter; changed in place.
+            h: The options of the parameter's group.
+        """
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], T]) -> T: ...
+
+    def step(self, closure: Callable[[], T] | None = None) -> T | None:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: Computes the loss and its gradients and returns the loss. It is called once, before the update,
+                with gradients enabled.
+
+        Returns:
+            What `closure` returned, or `None`.
+
+        Raises:
+            OptimizerRuntimeError: A gradient doesn't fit its parameter; no parameter was changed.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        # Every gradient is checked before the first parameter changes.
+        ready = [self._ready(group) for group in self.param_groups]
+        for members, group in zip(ready, self.param_groups, strict=True):
+            self._update_group(members, group)
+        self._opt_called = True
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters.
+
+        Args:
+            set_to_none: Set `.grad` to `None`. If false, fill it with zeros: the next step then sees a gradient of
+                zero, and momentum and weight decay still move the parameter.
+        """
+        for param in self._params():
+            if param.grad is None:
+                continue
+            if set_to_none:
+                param.grad = None
+            else:
+                param.grad.detach().zero_()
+
+    def add_param_group(self, param_group: Options) -> None:
+        """Add parameters with options of their own, such as layers that are unfrozen during training.
+
+        Args:
+            param_group: `"params"` (a parameter, a list of them, or a list of pairs `(name, parameter)`), and options;
+                those that are missing are taken from `defaults`.
+
+        Raises:
+            OptimizerError: A parameter is known already, or an option is impossible.
+            OptimizerTypeError: Something isn't a parameter.
+            OptimizerKeyError: `"params"` is missing.
+        """
+        group = groups.as_group(self._name, param_group, self.defaults)
+        self.check_options(group)
+        groups.check_membership(self._name, group, self.param_groups)
+        self.param_groups.append(group)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state in torch's format, as plain torch tensors.
+
+        Returns:
+            `"state"`: what is remembered of each parameter, by its number in the order of the groups; and
+            `"param_groups"`: the options, with those numbers under `"params"`. As in torch the tensors are the
+            optimizer's own, which later steps change: `copy.deepcopy` keeps a snapshot.
+
+        Example:
+            >>> import torch
+            >>> from neuronix.optim import SGD
+            >>> w = torch.zeros(2)
+            >>> w.grad = torch.ones(2)
+            >>> optimizer = SGD([w], lr=0.1, momentum=0.9)
+            >>> optimizer.step()
+            >>> optimizer.state_dict()["state"]
+            {0: {'momentum_buffer': tensor([1., 1.])}}
+        """
+        numbers = {id(param): number for number, param in enumerate(self._params())}
+        return {
+            "state": {numbers[id(param)]: dict(kept) for param, kept in self.state.items() if kept},
+            "param_groups": [
+                {
+                    **{option: value for option, value in group.items() if option != "params"},
+                    "params": [numbers[id(param)] for param in group["params"]],
+                }
+                for group in self.param_groups
+            ],
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over the state of another optimizer of this algorithm, Neuronix's or torch's.
+
+        Parameters are matched by their order. Tensors are copied, to the dtype and device of their parameter. Make a
+        scheduler before loading: making one sets learning rates.
+
+        Args:
+            state_dict: What `state_dict()` of either library returned.
+
+        Raises:
+            OptimizerError: Groups or shapes don't match, or an option is impossible; nothing was changed.
+            OptimizerKeyError: An entry is missing; nothing was changed.
+        """
+        checks.holds(self._name, "the loaded state", state_dict, ["state", "param_groups"])
+        loaded_groups = loading.loaded_groups(self, state_dict["param_groups"])
+        loaded_state = loading.loaded_state(self, state_dict, loaded_groups)
+        self.param_groups, self.state = loaded_groups, loaded_state
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _params(self) -> Iterator[Any]:
+        return chain.from_iterable(group["params"] for group in self.param_groups)
+
+    def _ready(self, group: Options) -> list[Ready]:
+        """Return the parameters of a group that have a gradient, each of which fits."""
+        ready = []
+        for position, param in enumerate(group["params"]):
+            grad = param.grad
+            if grad is None:
+                continue
+            # detach() shares torch's version counter, so that torch notices when a value it saved has changed; `.data`
+            # of a torch tensor would hide it. `.data` of a CustomTensor is the very tensor.
+            theta = param.detach() if isinstance(param, Tensor) else param.data
+            problem = groups.misfit(theta, grad)
+            if problem:
+                name = repr(group["param_names"][position]) if "param_names" in group else f"number {position}"
+                raise OptimizerRuntimeError(
+                    f"{self._name}.step: the gradient of parameter {name} {problem}; no parameter was changed."
+                )
+            ready.append(Ready(param, theta, grad.detach() if grad.requires_grad else grad))
+        return ready
+
+    def _update_group(self, members: list[Ready], group: Options) -> None:
+        for param, theta, grad in members:
+            state = self.state[param]
+            if not state:
+                state.update(self.initial_state(theta, group))
+            descended = -grad if group.get("maximize", False) else grad
+            if theta.is_complex():
+                self._update_complex(theta, descended, state, group)
+            else:
+                self.update(theta, descended, state, group)
+
+    def _update_complex(self, theta: Tensor, grad: Tensor, state: State, group: Options) -> None:
+        """Update a complex parameter as the pairs of real numbers that it is: the papers work in real space."""
+        real_theta = torch.view_as_real(theta)
+        real_state = {name: torch.view_as_real(kept) if kept.is_complex() else kept for name, kept in state.items()}
+        self.update(real_theta, torch.view_as_real(grad.resolve_conj()), real_state, group)
+        for name in real_state.keys() - state.keys():  # kept from this update on
+            state[name] = torch.view_as_complex(real_state[name])
+
+    def __repr__(self) -> str:
+        hidden = {"params", "param_names", *self.implementation_flags}
+        lines = [f"{self._name}("]
+        for index, group in enumerate(self.param_groups):
+            numbers = sum(param.data.numel() for param in group["params"])
+            names = f" ({', '.join(group['param_names'])})" if "param_names" in group else ""
+            lines.append(f"  group {index}: {len(group['params'])} tensors of {numbers:,} numbers{names}")
+            lines.append(
+                "    " + ", ".join(f"{option}={value}" for option, value in group.items() if option not in hidden)
+            )
+        return "\n".join([*lines, ")"])

@@ -1,0 +1,112 @@
+"""Stochastic gradient descent, with the momentum of Polyak and of Nesterov."""
+
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from neuronix.optim import checks
+from neuronix.optim.errors import OptimizerError
+from neuronix.optim.groups import Options, Params, State
+from neuronix.optim.optimizer import Optimizer
+
+
+class SGD(Optimizer):
+    r"""Stochastic gradient descent, optionally with momentum.
+
+    $$
+    \begin{aligned}
+    g &\leftarrow \nabla f(\theta) + \lambda\theta \\
+    b &\leftarrow \mu b + (1-\tau) g \qquad (b \leftarrow g \text{ at the first step}) \\
+    \theta &\leftarrow \theta - \gamma b, \quad\text{or}\quad \theta - \gamma (g + \mu b) \text{ with Nesterov}
+    \end{aligned}
+    $$
+
+    The paper's velocity is $v = -\gamma b$: taking $\gamma$ out of it, as torch does, lets a schedule change the
+    learning rate at once instead of after the velocity has forgotten the old one. [`Momentum`][neuronix.optim.Momentum] and
+    [`Nesterov`][neuronix.optim.Nesterov] are this update under their own names.
+
+    Args:
+        params: The parameters, or parameter groups.
+        lr: Learning rate γ; a number or a tensor of one element.
+        momentum: μ; 0 is plain gradient descent, which keeps no state.
+        dampening: τ.
+        weight_decay: λ, which is added to the gradient (L2 penalty).
+        nesterov: Whether to look ahead; needs momentum, and no dampening.
+        maximize: Whether to ascend.
+
+    Raises:
+        OptimizerError: An impossible value.
+
+    Example:
+        >>> from neuronix.autograd import tensor
+        >>> from neuronix.optim import SGD
+        >>> w = tensor([1.0, -2.0], requires_grad=True)
+        >>> optimizer = SGD([w], lr=0.1)
+        >>> (w * w).sum().backward()
+        >>> optimizer.step()
+        >>> w.data
+        tensor([ 0.8000, -1.6000])
+
+    References:
+        I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of initialization and momentum in deep
+        learning", ICML 2013, equations (1) to (4). Its Nesterov step is written for the point that is looked ahead to,
+        $\theta + \mu v$, which is where the gradient is taken.
+
+    Differs from torch:
+        No `foreach`, `fused` and `differentiable`, which choose among torch's implementations. NaN and infinite
+        options are refused.
+    """
+
+    state_names = ("momentum_buffer",)
+    implementation_flags: ClassVar[Options] = {"foreach": None, "differentiable": False, "fused": None}
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float | Tensor = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float | Tensor = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        defaults: dict[str, Any] = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)
+
+    def check_options(self, h: Options) -> None:
+        checks.at_least_zero(self._name, "lr", h["lr"])
+        momentum = checks.at_least_zero(self._name, "momentum", h["momentum"])
+        dampening = checks.number(self._name, "dampening", h["dampening"])
+        checks.at_least_zero(self._name, "weight_decay", h["weight_decay"])
+        checks.flag(self._name, "nesterov", h["nesterov"])
+        checks.flag(self._name, "maximize", h["maximize"])
+        if h["nesterov"] and (momentum == 0 or dampening != 0):
+            raise OptimizerError(
+                f"{self._name}: `nesterov` needs momentum above 0 and dampening 0, got momentum={momentum:g} and "
+                f"dampening={dampening:g}."
+            )
+
+    def initial_state(self, theta: Tensor, h: Options) -> State:
+        return {}
+
+    def update(self, theta: Tensor, grad: Tensor, state: State, h: Options) -> None:
+        lr, mu, weight_decay = float(h["lr"]), h["momentum"], float(h["weight_decay"])
+        if weight_decay != 0:
+            grad = grad.add(theta, alpha=weight_decay)
+        if mu == 0:
+            theta.add_(grad, alpha=-lr)
+            return
+        if "momentum_buffer" in state:  # (1) and (3): the velocity decays and takes up the gradient
+            b = state["momentum_buffer"].mul_(mu).add_(grad, alpha=1 - h["dampening"])
+        else:  # the first velocity is the gradient itself, undamped
+            b = state["momentum_buffer"] = grad.clone()
+        # (2), or (4) seen from the point ahead: theta + mu v moves by v' + mu (v' - v) = -lr (g + mu b')
+        theta.add_(grad.add(b, alpha=mu) if h["nesterov"] else b, alpha=-lr)
