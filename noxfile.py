@@ -149,7 +149,7 @@ def build_archives(session: nox.Session, packages: tuple[str, ...]) -> Path:
     shutil.rmtree(dist, ignore_errors=True)
     for package in packages:
         with session.chdir(FOLDERS[package]):
-            session.run("hatch", "build", str(dist))
+            session.run("hatchling", "build", "-d", str(dist))
     return dist
 
 
@@ -236,7 +236,7 @@ def release(session: nox.Session, package: str) -> None:
 
     def version(*change: str) -> str:
         with session.chdir(folder):
-            return str(session.run("hatch", "version", *change, silent=True)).strip().splitlines()[-1]
+            return str(session.run("hatchling", "version", *change, silent=True)).strip().splitlines()[-1]
 
     changelog = folder / "CHANGELOG.md"
     text = changelog.read_text(encoding="utf-8")
