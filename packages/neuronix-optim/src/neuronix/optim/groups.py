@@ -29,7 +29,8 @@ Params: TypeAlias = Iterable[Optimizable] | Iterable[tuple[str, Optimizable]] | 
 
 def is_optimizable(thing: Any) -> bool:
     """Return whether `thing` has `.data`, a torch tensor, and `.grad`."""
-    return isinstance(getattr(thing, "data", None), Tensor) and hasattr(thing, "grad")
+    # Asking a computed torch tensor for its gradient warns, so a torch tensor isn't asked.
+    return isinstance(thing, Tensor) or (isinstance(getattr(thing, "data", None), Tensor) and hasattr(thing, "grad"))
 
 
 def as_groups(owner: str, params: Any) -> list[Any]:

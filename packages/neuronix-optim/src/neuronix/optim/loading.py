@@ -41,7 +41,8 @@ def loaded_groups(optimizer: Optimizer, saved_groups: Sequence[Mapping[str, Any]
             )
         names = {"param_names": group["param_names"]} if "param_names" in group else {}
         options = deepcopy({option: value for option, value in saved.items() if option != "params"})
-        loaded: Options = {**off, **names, **options, "params": group["params"]}
+        missing = {option: value for option, value in off.items() if option not in options}
+        loaded: Options = {**names, **options, **missing, "params": group["params"]}
         optimizer.check_options(loaded)
         groups.append(loaded)
     return groups

@@ -22,8 +22,9 @@ class SGD(Optimizer):
     $$
 
     The paper's velocity is $v = -\gamma b$: taking $\gamma$ out of it, as torch does, lets a schedule change the
-    learning rate at once instead of after the velocity has forgotten the old one. [`Momentum`][neuronix.optim.Momentum] and
-    [`Nesterov`][neuronix.optim.Nesterov] are this update under their own names.
+    learning rate at once instead of after the velocity has forgotten the old one.
+    [`Momentum`][neuronix.optim.Momentum] and [`Nesterov`][neuronix.optim.Nesterov] are this update under their own
+    names.
 
     Args:
         params: The parameters, or parameter groups.

@@ -59,7 +59,10 @@ class CosineAnnealingLR(LRScheduler):
         if (self.last_epoch - 1) % (2 * self.T_max) == self.T_max:
             # The epoch before was at the foot of the curve, where the quotient would be 0 / 0.
             rise = (1 - cos(pi / self.T_max)) / 2
-            return [lr + (base - self.eta_min) * rise for lr, base in self._with_base()]
+            groups = self.optimizer.param_groups
+            return [
+                group["lr"] + (base - self.eta_min) * rise for group, base in zip(groups, self.base_lrs, strict=True)
+            ]
         now = 1 + cos(pi * self.last_epoch / self.T_max)
         before = 1 + cos(pi * (self.last_epoch - 1) / self.T_max)
         return [now / before * (group["lr"] - self.eta_min) + self.eta_min for group in self.optimizer.param_groups]

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from torch import Tensor
 
 from neuronix.optim import checks
-from neuronix.optim.errors import OptimizerError, OptimizerKeyError, OptimizerRuntimeError, OptimizerTypeError
+from neuronix.optim.errors import OptimizerError, OptimizerKeyError, OptimizerTypeError
 from neuronix.optim.optimizer import Optimizer
 
 LearningRate: TypeAlias = float | Tensor
@@ -52,7 +52,8 @@ class LRScheduler(ABC):
 
     Differs from torch:
         No deprecated `epoch` argument of `step`. `get_lr` doesn't warn when it is called from outside; what was set
-        last is `get_last_lr()`. A loaded state is checked, and copied, before it replaces anything.
+        last is `get_last_lr()`. A group that is added later starts from the learning rate that it has at the next step.
+        A loaded state is checked, and copied, before it replaces anything.
     """
 
     _is_initial = False  # true during the step that `__init__` takes
@@ -72,10 +73,8 @@ class LRScheduler(ABC):
                     f"resuming at last_epoch={last_epoch} needs.",
                     hint="load the optimizer's saved state first, or start with last_epoch=-1.",
                 )
-        for group in optimizer.param_groups:
-            group.setdefault("initial_lr", copied(group["lr"]))
         self.optimizer = optimizer
-        self.base_lrs: list[LearningRate] = [copied(group["initial_lr"]) for group in optimizer.param_groups]
+        self.base_lrs: list[LearningRate] = []
         self.last_epoch = last_epoch
         self._step_count = 0
         self._is_initial = True
@@ -95,6 +94,8 @@ class LRScheduler(ABC):
                 UserWarning,
                 stacklevel=2,
             )
+        for group in self.optimizer.param_groups[len(self.base_lrs) :]:
+            self.base_lrs.append(copied(group.setdefault("initial_lr", copied(group["lr"]))))
         self._step_count += 1
         self.last_epoch += 1
         for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
@@ -127,17 +128,6 @@ class LRScheduler(ABC):
     @property
     def _name(self) -> str:
         return type(self).__name__
-
-    def _with_base(self) -> list[tuple[LearningRate, LearningRate]]:
-        """Return for each group its learning rate and that at the start."""
-        groups = self.optimizer.param_groups
-        if len(groups) != len(self.base_lrs):
-            raise OptimizerRuntimeError(
-                f"{self._name}: the optimizer has {len(groups)} parameter groups; it had {len(self.base_lrs)} when the "
-                "scheduler was made.",
-                hint="make a new scheduler after `add_param_group`.",
-            )
-        return [(group["lr"], base) for group, base in zip(groups, self.base_lrs, strict=True)]
 
 
 def check_optimizer(owner: str, optimizer: Any) -> None:
