@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 
 nox.needs_version = ">=2025.10.16"
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.reuse_venv = "yes"
+nox.options.reuse_venv = "no" if "CI" in os.environ else "yes"
 nox.options.sessions = ["lint", "types", "imports", "tests"]
 
 ROOT = Path(__file__).parent
