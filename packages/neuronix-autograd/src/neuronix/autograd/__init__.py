@@ -1,0 +1,30 @@
+"""Automatic differentiation that can be read: a graph, a tensor, and the rules."""
+
+from neuronix.autograd import errors, ops, testing
+from neuronix.autograd.__about__ import __version__
+from neuronix.autograd.backward import grad
+from neuronix.autograd.graph import AutogradGraph
+from neuronix.autograd.modes import enable_grad, is_grad_enabled, no_grad, rules_only, set_grad_enabled
+from neuronix.autograd.primitive import Shape, composite, primitive
+from neuronix.autograd.tensor import CustomTensor, tensor
+from neuronix.autograd.torch_function import bind_remaining_methods as _bind_remaining_methods
+
+_bind_remaining_methods()
+
+__all__ = [
+    "AutogradGraph",
+    "CustomTensor",
+    "Shape",
+    "composite",
+    "enable_grad",
+    "errors",
+    "grad",
+    "is_grad_enabled",
+    "no_grad",
+    "ops",
+    "primitive",
+    "rules_only",
+    "set_grad_enabled",
+    "tensor",
+    "testing",
+]

@@ -1,0 +1,351 @@
+"""The backward pass.
+
+`run` is the whole algorithm: seed the results' gradients, visit the nodes from the youngest to the oldest, and let each
+one's pullback turn the gradient of its result into gradients of its arguments.  The order comes from ``graph.py``, the
+pullbacks from ``codegen.py``.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuronix.autograd.errors import DtypeError, GradientError, GraphError, ShapeError
+from neuronix.autograd.graph import current_graph
+from neuronix.autograd.modes import no_grad
+from neuronix.autograd.node import LeafNode, Node
+from neuronix.autograd.tensor import CustomTensor, new_result
+
+__all__ = ["backward", "grad", "run"]
+
+_accumulation = threading.Lock()  # two threads' passes may end in the same leaf
+
+
+def run(
+    grads: dict[Node, Any], *, recording: bool, retain_graph: bool, wanted: Sequence[CustomTensor] | None
+) -> tuple[list[tuple[CustomTensor, Any]], dict[int, Any]]:
+    """Visit every node behind ``grads`` once, each before its parents.
+
+    Args:
+        grads: For each result to start from its node and gradient; used up.
+        recording: Hand `CustomTensor`s through the rules, so that the pass itself can be differentiated.
+        retain_graph: Keep the saved values.
+        wanted: Visit only what leads to these tensors, and return their gradients; ``None`` for all leaves.
+
+    Returns:
+        The leaves that were reached with their gradients (nothing has been written to them), and the gradients of
+        ``wanted`` by the tensors' ``id``.
+    """
+    order = _visited(next(iter(grads)).graph.backward_order(list(grads)), wanted)
+    targets = {} if wanted is None else {id(tensor): tensor for tensor in wanted}
+    inner = {tensor._node: key for key, tensor in targets.items() if tensor._node is not None}
+    leaves: list[tuple[CustomTensor, Any]] = []
+    captured: dict[int, Any] = {}
+    for node in order:
+        grad = grads.pop(node, None)
+        if grad is None:
+            continue
+        if isinstance(node, LeafNode):
+            leaf = node.leaf()
+            if leaf is not None:
+                grad = _call_hooks(leaf._hooks, grad, "leaf")
+                if id(leaf) in targets:
+                    captured[id(leaf)] = captured[id(leaf)] + grad if id(leaf) in captured else grad
+                leaves.append((leaf, grad))
+            continue
+        if node.hooks:
+            grad = _call_hooks(node.hooks, grad, node.name)
+        if node in inner:
+            captured[inner[node]] = grad
+        node.pullback(node, grad, grads, recording)
+        if not retain_graph:
+            node.saved = None
+    return leaves, captured
+
+
+def _visited(order: list[Node], wanted: Sequence[CustomTensor] | None) -> list[Node]:
+    """The nodes of ``order`` that lead to ``wanted``, once it is sure that none of them was freed."""
+    if wanted is not None:
+        inner = {tensor._node for tensor in wanted if tensor._node is not None}
+        leaves = {id(tensor) for tensor in wanted if tensor._node is None}
+        leading: set[Node] = set()
+        for node in reversed(order):  # parents first
+            if (
+                node in inner
+                or (isinstance(node, LeafNode) and id(node.leaf()) in leaves)
+                or not leading.isdisjoint(node.parents)  # type: ignore[arg-type]
+            ):
+                leading.add(node)
+        order = [node for node in order if node in leading]
+    for node in order:
+        if node.saved is None:
+            if node.graph.closed:
+                raise GraphError(
+                    f"{node.name}: its AutogradGraph is closed", hint="call backward() inside the `with` block of the graph"
+                )
+            raise GraphError(
+                f"{node.name}: trying to backward through the graph a second time, but its saved values have been freed",
+                hint="give retain_graph=True to the first backward() or grad()",
+            )
+    return order
+
+
+def _call_hooks(hooks: dict[int, Callable[..., Any]] | None, grad: Any, name: str) -> Any:
+    """The gradient after all hooks; each is shown a tensor, and may return another one in its place."""
+    for hook in tuple((hooks or {}).values()):
+        replaced = hook(grad)
+        if replaced is None:
+            continue
+        if isinstance(grad, Tensor) and isinstance(replaced, CustomTensor):
+            replaced = replaced._data
+        if getattr(replaced, "shape", None) != grad.shape:
+            raise ShapeError(
+                f"a hook of {name!r} returned {getattr(replaced, 'shape', type(replaced).__name__)!s} for a gradient of "
+                f"shape {tuple(grad.shape)}",
+                hint="return None to leave the gradient as it is, or a tensor of its shape",
+            )
+        grad = replaced
+    return grad
+
+
+# Seeds
+
+
+def _seed(output: CustomTensor, gradient: Any, name: str) -> Any:
+    """The gradient to start with: the given one, checked, or 1 for a single element."""
+    if not isinstance(output, CustomTensor):
+        raise DtypeError(f"{name}: expected a CustomTensor, got {type(output).__name__}")
+    if not output._requires_grad:
+        raise GradientError(
+            f"{name}: the tensor of shape {tuple(output.shape)} does not require grad and does not have a grad_fn: there is "
+            "nothing to differentiate",
+            hint="compute it from tensors with requires_grad=True, outside no_grad()",
+        )
+    node = output._node
+    if node is not None:
+        if node.graph.closed:
+            raise GraphError(
+                f"{name}: the result of {node.name!r} belongs to an AutogradGraph that is closed",
+                hint="call backward() inside the `with` block of the graph",
+            )
+        if output._data._version != output._version:
+            raise GradientError(
+                f"{name}: the result of {node.name!r} was changed in place through its .data or a view since it was computed"
+            )
+    if gradient is None:
+        if output._data.numel() != 1:
+            raise GradientError(
+                f"{name}: grad can be implicitly created only for scalar outputs, not for shape {tuple(output.shape)}",
+                hint="reduce it first, as in y.sum().backward(), or give the gradient of its shape",
+            )
+        if output._data.is_complex():
+            raise GradientError(f"{name}: grad can be implicitly created only for real scalar outputs, not {output.dtype}")
+        return torch.ones_like(output._data)
+    gradient = gradient if isinstance(gradient, (Tensor, CustomTensor)) else torch.as_tensor(gradient, dtype=output.dtype)
+    if gradient.shape != output._data.shape:
+        raise ShapeError(
+            f"{name}: the gradient has shape {tuple(gradient.shape)}, the tensor has shape {tuple(output.shape)}",
+            hint="they must be equal",
+        )
+    if gradient.is_complex() and not output._data.is_complex():
+        raise DtypeError(f"{name}: a complex gradient ({gradient.dtype}) for a real tensor ({output.dtype})")
+    if isinstance(gradient, Tensor) and gradient.requires_grad:
+        gradient = gradient.detach()
+    return gradient if gradient.dtype is output._data.dtype else gradient.to(output._data.dtype)
+
+
+def _start(outputs: Sequence[CustomTensor], gradients: Sequence[Any], name: str, recording: bool) -> dict[Node, Any]:
+    """The nodes to start from, with their gradients."""
+    grads: dict[Node, Any] = {}
+    for output, gradient in zip(outputs, gradients, strict=True):
+        seed = _seed(output, gradient, name)
+        if recording and not isinstance(seed, CustomTensor):
+            seed = new_result(seed, None)
+        elif not recording and isinstance(seed, CustomTensor):
+            seed = seed._data
+        node = output.node_in(current_graph() if output._node is None else output._node.graph)
+        if node is None:
+            raise GraphError(f"{name}: the current AutogradGraph is closed")
+        grads[node] = grads[node] + seed if node in grads else seed
+    return grads
+
+
+# What users call
+
+
+def backward(
+    output: CustomTensor,
+    gradient: Any = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: CustomTensor | Sequence[CustomTensor] | None = None,
+) -> None:
+    """See [`CustomTensor.backward`][neuronix.autograd.CustomTensor.backward]."""
+    if create_graph:
+        raise GradientError(
+            "backward(create_graph=True) would tie each leaf to the graph of its own .grad, which is a leak",
+            hint="use neuronix.autograd.grad(output, inputs, create_graph=True)",
+        )
+    wanted = None if inputs is None else [inputs] if isinstance(inputs, CustomTensor) else list(inputs)
+    if wanted is not None:
+        _check_inputs(wanted, "backward")
+    grads = _start([output], [gradient], "backward", recording=False)
+    kept = list(grads.values()) if gradient is not None else []  # the caller's own tensors
+    with no_grad():
+        leaves, captured = run(grads, recording=False, retain_graph=bool(retain_graph), wanted=wanted)
+    if wanted is not None:
+        leaves = [(tensor, captured[id(tensor)]) for tensor in wanted if id(tensor) in captured]
+    _accumulate(leaves, kept)
+
+
+def grad(
+    outputs: CustomTensor | Sequence[CustomTensor],
+    inputs: CustomTensor | Sequence[CustomTensor],
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    materialize_grads: bool = False,
+) -> tuple[CustomTensor | None, ...]:
+    """The gradients of the sum of ``outputs`` with respect to ``inputs``; no ``.grad`` is touched.
+
+    Args:
+        outputs: Tensors to differentiate.
+        inputs: Tensors to differentiate with respect to: leaves or results.
+        grad_outputs: For each output the gradient to start from, or ``None`` for 1 (outputs with one element).
+        retain_graph: Keep the saved values; by default the same as ``create_graph``.
+        create_graph: Record the pass, so that the gradients can be differentiated again.
+        allow_unused: Give ``None`` for an input that the outputs don't depend on, instead of raising; by default the same as ``materialize_grads``.
+        materialize_grads: Give zeros instead of ``None``.
+
+    Returns:
+        A gradient for each input, of its shape.
+
+    Raises:
+        GradientError: If there is nothing to differentiate, an input wasn't used, or an output isn't a scalar and has no ``grad_outputs``.
+
+    Example:
+        >>> from neuronix.autograd import grad, tensor
+        >>> x = tensor(3.0, requires_grad=True)
+        >>> (first,) = grad(x ** 3, x, create_graph=True)
+        >>> (second,) = grad(first, x)
+        >>> first.item(), second.item()
+        (27.0, 18.0)
+    """
+    if allow_unused is False and materialize_grads:
+        raise ValueError("grad: materialize_grads=True needs allow_unused to be True or left out, not False")
+    allow_unused = materialize_grads if allow_unused is None else allow_unused
+    outputs = [outputs] if isinstance(outputs, CustomTensor) else list(outputs)
+    inputs = [inputs] if isinstance(inputs, CustomTensor) else list(inputs)
+    if not isinstance(grad_outputs, (tuple, list)):
+        grad_outputs = [grad_outputs] * (len(outputs) if grad_outputs is None else 1)
+    if len(grad_outputs) != len(outputs):
+        raise ShapeError(f"grad: {len(outputs)} outputs, but {len(grad_outputs)} grad_outputs")
+    _check_inputs(inputs, "grad")
+    grads = _start(outputs, grad_outputs, "grad", recording=create_graph)
+    retain_graph = create_graph if retain_graph is None else retain_graph
+    if create_graph:
+        _, captured = run(grads, recording=True, retain_graph=retain_graph, wanted=inputs)
+    else:
+        with no_grad():
+            _, captured = run(grads, recording=False, retain_graph=retain_graph, wanted=inputs)
+    results: list[CustomTensor | None] = []
+    for position, tensor in enumerate(inputs):
+        found = captured.get(id(tensor))
+        if found is None and materialize_grads:
+            found = torch.zeros_like(tensor._data)
+        if found is None and not allow_unused:
+            raise GradientError(
+                f"grad: input {position} with shape {tuple(tensor.shape)} was not used in computing the outputs",
+                hint="leave it out, or give allow_unused=True to get None for it",
+            )
+        results.append(new_result(found, None) if isinstance(found, Tensor) else found)
+    return tuple(results)
+
+
+def _check_inputs(inputs: Sequence[CustomTensor], name: str) -> None:
+    if not inputs:
+        raise GradientError(f"{name}: inputs is empty", hint="name at least one tensor")
+    for position, tensor in enumerate(inputs):
+        if not isinstance(tensor, CustomTensor):
+            raise DtypeError(f"{name}: input {position} is a {type(tensor).__name__}; it must be a CustomTensor")
+        if not tensor._requires_grad:
+            raise GradientError(f"{name}: input {position} with shape {tuple(tensor.shape)} does not require grad")
+
+
+# Accumulation
+
+
+def _accumulate(leaves: list[tuple[CustomTensor, Any]], kept: list[Any]) -> None:
+    """Add each gradient to its leaf's ``.grad``: the one place that writes there, once the whole pass has succeeded.
+
+    A ``.grad`` owns its memory.  Where it is ``None`` the gradient itself is taken, if nobody else holds it; a rule may
+    have returned its argument, a view or a saved value, and then it is copied.
+    """
+    seen: set[int] = {id(tensor) for tensor in kept}
+    with _accumulation:
+        while leaves:
+            leaf, gradient = leaves.pop()
+            if gradient.shape != leaf._data.shape:
+                raise ShapeError(
+                    f"backward: a gradient of shape {tuple(gradient.shape)} arrived at a leaf of shape {tuple(leaf.shape)}",
+                    hint="a rule on the way returned the wrong shape; gradcheck() names it",
+                )
+            if leaf._grad is not None:
+                if leaf._grad.dtype is gradient.dtype and not leaf._grad.is_sparse:
+                    leaf._grad.add_(gradient)
+                else:
+                    leaf._grad = leaf._grad + gradient
+                continue
+            shared = id(gradient) in seen
+            seen.add(id(gradient))
+            kept.append(gradient)  # so that no identity is used again while `seen` counts
+            leaf._grad = _copy_like(gradient, leaf._data) if shared or not _is_unshared(gradient) else gradient
+
+
+def _copy_like(gradient: Tensor, like: Tensor) -> Tensor:
+    """A copy in memory of its own, laid out as ``like``."""
+    if gradient.layout is not torch.strided:
+        return gradient.clone()
+    return torch.empty_like(like, dtype=gradient.dtype).copy_(gradient)
+
+
+def _is_unshared(gradient: Tensor) -> bool:
+    """Whether nobody but `_accumulate` holds this tensor or its memory."""
+    if type(gradient) is not Tensor or gradient.layout is not torch.strided or gradient.device.type == "meta":
+        return False
+    if gradient._base is not None or not gradient.is_contiguous():
+        return False
+    references, storage_uses = _holders(gradient)
+    return (
+        references <= _UNSHARED[0]
+        and storage_uses <= _UNSHARED[1]
+        and gradient.untyped_storage().nbytes() == gradient.nbytes
+    )
+
+
+def _holders(gradient: Tensor) -> tuple[int, int]:
+    """How many hold the Python object, and how many tensors hold its memory."""
+    return sys.getrefcount(gradient), torch._C._storage_Use_Count(gradient.untyped_storage()._cdata)
+
+
+def _calibrate() -> tuple[int, int]:
+    """What `_holders` says in `_is_unshared` of a tensor that nobody else holds, on this version of Python."""
+    gradient = torch.zeros(1).add(1)
+    kept = [gradient]
+
+    def is_unshared(gradient: Tensor) -> tuple[int, int]:
+        return _holders(gradient)
+
+    holders = is_unshared(gradient)
+    kept.clear()
+    return holders
+
+
+_UNSHARED = _calibrate()

@@ -1,0 +1,305 @@
+"""The Python source behind a primitive: one function that calls and records, one that pulls a gradient back.
+
+A generic call would look at the operation's signature and rules each time.  They are known when the operation is
+declared, so the two functions are written out for it, once; ``print(mul.primitive.source)`` shows them, and a debugger steps through
+them.  (On a chain of small operations, relative to PyTorch: a generic backward loop took 1.64, the generated one 1.22.)
+
+The layout of a node that the generated code agrees on:
+
+* ``parents``: one for each differentiable argument in order; a list argument comes last and fills the rest.
+* ``saved``: the named values, then the version of each that is a tensor.
+* ``restore``: as ``parents``.
+"""
+
+from __future__ import annotations
+
+import linecache
+from inspect import Parameter
+from types import FunctionType
+from typing import Any, cast
+
+from neuronix.autograd import recording
+from neuronix.autograd.primitive import Primitive, Rule
+
+__all__ = ["generate"]
+
+
+def generate(op: Primitive) -> None:
+    """Write ``op``'s call and pullbacks, and put the call's code into the function that users hold."""
+    name = op.function.__name__ if op.function is not None else op.name
+    source = "\n\n".join(
+        [
+            "\n".join(_call(op, name)),
+            "\n".join(_pullback(op, name, conjugate=False)),
+            "\n".join(_pullback(op, name, conjugate=True)),
+        ]
+    )
+    filename = f"<neuronix primitive {op.name} 0x{id(op):x}>"
+    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+    function = cast(FunctionType, op.function)
+    scope = function.__globals__
+    scope.update(recording.NAMES, op=op, forward=op.forward)
+    for rule in op.distinct_rules:
+        scope[_rule_name(rule)] = rule.function
+    for rule in op.kernels.values():
+        scope[_kernel_name(rule)] = rule.function
+    defaults = {f"_default_{p.name}": p.default for p in op.signature.parameters.values() if p.default is not p.empty}
+    scope.update(defaults)
+    made: dict[str, Any] = {}
+    exec(compile(source, filename, "exec"), scope, made)
+    op.generated = source
+    op.pullback = scope["pullback"] = made["pullback"]
+    op.complex_pullback = scope["complex_pullback"] = made["complex_pullback"]
+    function.__code__ = made[name].__code__
+    function.__defaults__ = made[name].__defaults__
+    function.__kwdefaults__ = made[name].__kwdefaults__
+
+
+def _rule_name(rule: Rule) -> str:
+    return f"rule_{'_'.join(rule.wrt)}"
+
+
+def _kernel_name(rule: Rule) -> str:
+    return f"kernel_{'_'.join(rule.wrt)}"
+
+
+# The call
+
+
+def _call(op: Primitive, name: str) -> list[str]:
+    lines = [f"def {name}({_parameters(op)}):"]
+    for parameter in op.parameters:
+        lines += _unwrap(op, parameter)
+    lines += [
+        "    try:",
+        f"        value = forward({_arguments(op)})",
+        "    except ARGUMENT_ERRORS as error:",
+        f"        raise explained(op, error, ({''.join(f'{p}_data, ' for p in op.parameters)})) from error",
+    ]
+    if op.differentiable:
+        lines += _record(op)
+    lines.append(f"    return {'view_of(constant_result(value), ' + op.parameters[0] + ')' if op.view else 'constant_result(value)'}")
+    return lines
+
+
+def _parameters(op: Primitive) -> str:
+    parts = []
+    star = False
+    for parameter in op.signature.parameters.values():
+        if parameter.kind is Parameter.KEYWORD_ONLY and not star:
+            parts.append("*")
+            star = True
+        default = "" if parameter.default is parameter.empty else f"=_default_{parameter.name}"
+        parts.append(f"{parameter.name}{default}")
+    return ", ".join(parts)
+
+
+def _arguments(op: Primitive) -> str:
+    return ", ".join(
+        f"{p.name}={p.name}_data" if p.kind is Parameter.KEYWORD_ONLY else f"{p.name}_data"
+        for p in op.signature.parameters.values()
+    )
+
+
+def _unwrap(op: Primitive, name: str) -> list[str]:
+    """Statements that set ``name_data``, and for a differentiable argument ``name_tracked``."""
+    if name not in op.rules:
+        return [f"    {name}_data = " + (f"plain(op, {name!r}, {name})" if op.may_be_tensor(name) else name)]
+    if op.takes_list(name):
+        return [f"    {name}_data, {name}_tracked = unwrap_list({name})"]
+    return [
+        f"    if isinstance({name}, CustomTensor):",
+        f"        {name}_data = {name}._data",
+        f"        {name}_tracked = {name}._requires_grad",
+        "    else:",
+        f"        {name}_data = constant({name})",
+        f"        {name}_tracked = False",
+    ]
+
+
+def _record(op: Primitive) -> list[str]:
+    """Statements that make the node, if an argument requires grad, and return the result."""
+    names = op.differentiable
+    any_tracked = " or ".join(f"{name}_tracked" for name in names)
+    lines = [f"    if ({any_tracked}) and is_grad_enabled():"]
+    if op.broadcasts:
+        lines.append("        shape = value.shape")
+    else:
+        lines.append("        shape = value.shape if isinstance(value, Tensor) else None")
+    lines += ["        dtype = value.dtype if shape is not None else first_dtype(value)", "        graph = current_graph()"]
+    for name in names:
+        lines += _parent(op, name)
+    parents = [f"{name}_parent" for name in names if not op.takes_list(name)]
+    lists = [f"*{name}_parents" for name in names if op.takes_list(name)]
+    restores = [f"{name}_restore" for name in names if not op.takes_list(name)]
+    list_restores = [f"*{name}_restores" for name in names if op.takes_list(name)]
+    changed = " or ".join([*restores, *(f"any({r[1:]})" for r in list_restores)])
+    lines += [
+        "        restore = None",
+        f"        if {changed}:",
+        "            if not is_differentiable(dtype):",
+        "                return constant_result(value)",
+        f"            restore = ({', '.join([*restores, *list_restores])},)",
+        "        node = Node.__new__(Node)",
+        "        node.op = op",
+        f"        node.parents = ({', '.join([*parents, *lists])},)",
+        "        node.restore = restore",
+        "        node.shape = shape",
+    ]
+    lines.append("        node.pullback = complex_pullback if dtype.is_complex else pullback" if op.holomorphic else
+                 "        node.pullback = pullback")
+    lines += _save(op)
+    lines += [
+        "        graph.record(node)",
+        "        if shape is None:",
+        "            return outputs_of(node, value)",
+        "        out = CustomTensor.__new__(CustomTensor)",
+        "        out._data = value",
+        "        out._requires_grad = True",
+        "        out._node = node",
+        "        out._grad = out._base = out._views = out._hooks = None",
+    ]
+    if op.view:
+        lines += ["        out._version = value._version", f"        return view_of(out, {op.parameters[0]})"]
+    else:
+        lines += ["        out._version = 0", "        return out"]
+    return lines
+
+
+def _parent(op: Primitive, name: str) -> list[str]:
+    """Statements that find the node of an argument, and what its gradient must be brought back to."""
+    if op.takes_list(name):
+        return [f"        {name}_parents, {name}_restores = list_parents(op, graph, {name}, dtype)"]
+    different = f"{name}_data.dtype is not dtype"
+    if op.broadcasts:
+        different = f"{name}_data.shape != shape or {different}"
+    return [
+        f"        {name}_parent = {name}_restore = None",
+        f"        if {name}_tracked:",
+        f"            {name}_parent = {name}._node",
+        f"            if {name}_parent is None:",
+        f"                {name}_parent = graph.leaf_node({name})",
+        "            else:",
+        f"                if {name}_data._version != {name}._version:",
+        f"                    raise changed_behind(op, {name!r}, {name})",
+        f"                if {name}_parent.graph is not graph:",
+        f"                    graph.admit({name}_parent, op.name)",
+        f"            if {different}:",
+        f"                {name}_restore = ({name}_data.shape, {name}_data.dtype)",
+    ]
+
+
+def _save(op: Primitive) -> list[str]:
+    """The statement that keeps what the rules of the arguments that require grad name."""
+    values, versions = [], []
+    for name in op.saved_names:
+        source = "value" if name == "out" else f"{name}_data"
+        users = op.needed_by(name)
+        condition = "" if set(users) >= set(op.differentiable) else f" if {' or '.join(f'{u}_tracked' for u in users)} else None"
+        if op.keeps_shape_only(name):
+            values.append(f"shape_of({source}){condition}")
+        else:
+            values.append(f"{source}{condition}")
+            if _has_version(op, name):
+                versions.append(f"version_of({source}){condition}")
+    return [f"        node.saved = ({''.join(f'{item}, ' for item in [*values, *versions])})"]
+
+
+def _has_version(op: Primitive, name: str) -> bool:
+    """Whether a saved value can be changed in place by others: it is a tensor, and not only its shape is kept."""
+    if op.keeps_shape_only(name):
+        return False
+    return name == "out" or (op.may_be_tensor(name) and not op.takes_list(name))
+
+
+# The pullback
+
+
+def _pullback(op: Primitive, name: str, *, conjugate: bool) -> list[str]:
+    del name
+    lines = [f"def {'complex_' if conjugate else ''}pullback(node, grad, grads, recording):"]
+    if not op.rules:
+        return [*lines, "    pass"]
+    names = op.differentiable
+    singles = [f"{n}_parent" for n in names if not op.takes_list(n)]
+    lists = [f"*{n}_parents" for n in names if op.takes_list(n)]
+    lines += [f"    {', '.join([*singles, *lists])}, = node.parents", "    restore = node.restore"]
+    saved = list(op.saved_names)
+    versioned = [n for n in saved if _has_version(op, n)]
+    if saved:
+        targets = [*(_local(n) for n in saved), *(f"{n}_version" for n in versioned)]
+        lines.append(f"    {', '.join(targets)}, = node.saved")
+    for n in versioned:
+        lines += [
+            f"    if {n}_version is not None and {_local(n)}._version != {n}_version:",
+            f"        raise modified(node, {n!r}, {_local(n)}, {n}_version)",
+        ]
+    lines += _rewrap(op, saved)
+    if conjugate:
+        lines.append("    grad = conjugated(grad)")
+    for rule in op.distinct_rules:
+        lines += _apply_rule(op, rule, names, conjugate)
+    return lines
+
+
+def _local(name: str) -> str:
+    return f"{name}_saved"
+
+
+def _rewrap(op: Primitive, saved: list[str]) -> list[str]:
+    """Statements that link the saved values to their history again, so that the rules themselves are recorded."""
+    lines = []
+    for name in saved:
+        if op.keeps_shape_only(name):
+            continue
+        if name == "out":
+            lines.append(f"        {_local(name)} = recorded_output({_local(name)}, node)")
+        elif name in op.rules and op.takes_list(name):
+            lines.append(f"        {_local(name)} = [recorded(v, p) for v, p in zip({_local(name)}, {name}_parents)]")
+        elif name in op.rules:
+            lines.append(f"        {_local(name)} = recorded({_local(name)}, {name}_parent)")
+    return ["    if recording:", *lines] if lines else []
+
+
+def _apply_rule(op: Primitive, rule: Rule, names: tuple[str, ...], conjugate: bool) -> list[str]:
+    """Statements that call a rule, if it is needed, and hand its gradients on."""
+    joint = len(rule.wrt) > 1
+    kernel = op.kernels.get(rule.wrt[0])
+    if joint:
+        needs = [f"{n}_parent is not None" for n in rule.wrt]
+        lines = [f"    needs = ({', '.join(needs)},)", "    if True in needs:"]
+    elif op.takes_list(rule.wrt[0]):
+        lines = ["    if True:"]
+    else:
+        lines = [f"    if {rule.wrt[0]}_parent is not None:"]
+    targets = ", ".join(f"{n}_grad" for n in rule.wrt)
+    if kernel is not None:
+        lines += [
+            "        if recording or uses_rules_only() or not is_plain(grad):",
+            f"            {targets} = {_rule_name(rule)}({_rule_arguments(rule)})",
+            "        else:",
+            f"            {targets} = {_kernel_name(kernel)}({_rule_arguments(kernel)})",
+        ]
+    else:
+        lines.append(f"        {targets} = {_rule_name(rule)}({_rule_arguments(rule)})")
+    for name in rule.wrt:
+        position = names.index(name)
+        if op.takes_list(name):
+            conj = "conjugated" if conjugate else "as_is"
+            lines.append(f"        accumulate_list(grads, {name}_parents, {name}_grad, restore, {position}, {conj})")
+            continue
+        guard = f"{name}_parent is not None and {name}_grad is not None" if joint else f"{name}_grad is not None"
+        lines.append(f"        if {guard}:")
+        if conjugate:
+            lines.append(f"            {name}_grad = conjugated({name}_grad)")
+        lines += [
+            f"            if restore is not None and restore[{position}] is not None:",
+            f"                {name}_grad = restored({name}_grad, restore[{position}])",
+            f"            held = grads.get({name}_parent)",
+            f"            grads[{name}_parent] = {name}_grad if held is None else held + {name}_grad",
+        ]
+    return lines
+
+
+def _rule_arguments(rule: Rule) -> str:
+    return ", ".join(n if n in ("grad", "needs") else _local(n) for n in rule.parameters)

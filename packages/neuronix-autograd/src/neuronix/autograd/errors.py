@@ -1,0 +1,63 @@
+"""The exceptions that Neuronix raises.
+
+Each one also subclasses the built-in exception that PyTorch raises in the same place, so that code written for
+PyTorch catches it unchanged.  Every message says what happened, with the values, and what to do about it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ArgumentError",
+    "AxisError",
+    "DeclarationError",
+    "DtypeError",
+    "GradientError",
+    "GraphError",
+    "NeuronixError",
+    "ShapeError",
+    "UnsupportedError",
+]
+
+
+class NeuronixError(Exception):
+    """The base of all errors that Neuronix raises on purpose.
+
+    Args:
+        message: One sentence with the operation's name and the values.
+        hint: What to do; printed on a line of its own.
+    """
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message if hint is None else f"{message}\n  hint: {hint}")
+
+
+class GraphError(NeuronixError, RuntimeError):
+    """The graph can't do what was asked: it is closed, foreign, freed, or has a cycle."""
+
+
+class GradientError(NeuronixError, RuntimeError):
+    """A gradient can't be computed, or wouldn't be the one that was meant."""
+
+
+class ShapeError(NeuronixError, RuntimeError, ValueError):
+    """Shapes don't fit together."""
+
+
+class DtypeError(NeuronixError, RuntimeError, TypeError):
+    """An element type doesn't fit the operation."""
+
+
+class ArgumentError(NeuronixError, RuntimeError):
+    """An operation was given arguments that it can't work with."""
+
+
+class AxisError(NeuronixError, IndexError):
+    """An axis or an index is out of range."""
+
+
+class UnsupportedError(NeuronixError, NotImplementedError):
+    """No rule is known for an operation on a tensor that requires grad."""
+
+
+class DeclarationError(NeuronixError, TypeError):
+    """A primitive or one of its rules is declared in a way that can't work."""

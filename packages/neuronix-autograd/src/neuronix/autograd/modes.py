@@ -1,0 +1,170 @@
+"""Whether operations are recorded, and which rules a backward pass uses.
+
+Both are context variables: each thread, and each asyncio task, has its own value.  They are independent of
+``torch.no_grad``; Neuronix records under that, because it never uses PyTorch's autograd.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+__all__ = ["enable_grad", "is_grad_enabled", "no_grad", "rules_only", "set_grad_enabled"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
+_rules_only: ContextVar[bool] = ContextVar("rules_only", default=False)
+
+# The bound method is what every recorded operation calls: a look-up of 10 ns.
+is_grad_enabled = _grad_enabled.get
+
+
+class _Mode:
+    """A value of a context variable for the length of a ``with`` block or of a decorated call."""
+
+    variable: ContextVar[bool]
+
+    def __init__(self, value: bool) -> None:
+        self.value = value
+        self._tokens: list[Token[bool]] = []  # a stack: one mode object may be entered again inside itself
+
+    def __enter__(self) -> None:
+        self._tokens.append(self.variable.set(self.value))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.variable.reset(self._tokens.pop())
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Decorate ``function``: the mode holds during each of its calls."""
+        kind, value = type(self), self.value
+
+        @functools.wraps(function)
+        def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+            # A new object for each call, because several threads may run the decorated function at once.
+            mode = object.__new__(kind)
+            _Mode.__init__(mode, value)
+            with mode:
+                return function(*args, **kwargs)
+
+        return inner
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.value})"
+
+
+class _FixedMode(_Mode):
+    """A mode whose name says its value; it also decorates without parentheses, as in PyTorch."""
+
+    fixed: bool
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        self = super().__new__(cls)
+        if function is None:
+            return self
+        _Mode.__init__(self, cls.fixed)
+        return self(function)
+
+    def __init__(self) -> None:
+        super().__init__(self.fixed)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class no_grad(_FixedMode):
+    """Record nothing: results don't require grad.  A context manager and a decorator.
+
+    Example:
+        >>> from neuronix.autograd import no_grad, tensor
+        >>> x = tensor([1.0, 2.0], requires_grad=True)
+        >>> with no_grad():
+        ...     y = x * 2
+        >>> y.requires_grad
+        False
+    """
+
+    variable = _grad_enabled
+    fixed = False
+
+
+class enable_grad(_FixedMode):
+    """Record again inside a [`no_grad`][neuronix.autograd.no_grad] block.  A context manager and a decorator.
+
+    Example:
+        >>> from neuronix.autograd import enable_grad, no_grad, tensor
+        >>> x = tensor([1.0, 2.0], requires_grad=True)
+        >>> with no_grad(), enable_grad():
+        ...     y = x * 2
+        >>> y.requires_grad
+        True
+    """
+
+    variable = _grad_enabled
+    fixed = True
+
+
+class set_grad_enabled(_Mode):
+    """Turn recording on or off: at once when called, and back at the end when used as a context manager.
+
+    Args:
+        mode: ``True`` records, ``False`` doesn't.
+
+    Example:
+        >>> from neuronix.autograd import is_grad_enabled, set_grad_enabled
+        >>> with set_grad_enabled(False):
+        ...     is_grad_enabled()
+        False
+        >>> is_grad_enabled()
+        True
+    """
+
+    variable = _grad_enabled
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(bool(mode))
+        self._at_once: Token[bool] | None = self.variable.set(self.value)
+
+    def __enter__(self) -> None:
+        # The constructor has set the value already; the token taken there is the one that restores it.
+        if self._at_once is None:
+            super().__enter__()
+        else:
+            self._tokens.append(self._at_once)
+            self._at_once = None
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        if self._at_once is not None:  # used as a decorator: nothing is to change at once
+            self.variable.reset(self._at_once)
+            self._at_once = None
+        return (enable_grad if self.value else no_grad)()(function)
+
+
+class rules_only(_FixedMode):
+    """Use the rules that define the derivatives, not the fused kernels that stand in for some of them.
+
+    Both give the same gradients (each kernel is tested equal to its rule).  The rules are what this project explains;
+    the kernels are there for speed.
+
+    Example:
+        >>> from neuronix.autograd import rules_only, tensor
+        >>> x = tensor([-1.0, 0.0, 2.0], requires_grad=True)
+        >>> with rules_only():
+        ...     x.relu().sum().backward()
+        >>> x.grad
+        tensor([0., 0., 1.])
+    """
+
+    variable = _rules_only
+    fixed = True
+
+
+def uses_rules_only() -> bool:
+    """Whether a [`rules_only`][neuronix.autograd.rules_only] block is open."""
+    return _rules_only.get()

@@ -1,0 +1,331 @@
+"""Declaring operations.
+
+A *primitive* is an operation that has derivative rules of its own; a *composite* is one that is made of others.
+Both are declared with a decorator that also says under which torch names they are known, so that the function
+(``torch.mul(x, y)``), the method (``x.mul(y)``) and the operator (``x * y``) are one thing, stated once.
+
+A rule's parameter list is its list of saved values::
+
+    @primitive(broadcasts=True, names="mul multiply __mul__ __rmul__", aten="mul.Tensor")
+    def mul(x, y):
+        return torch.mul(x, y)
+
+    @mul.vjp("x")
+    def mul_wrt_x(grad, y):     # keeps y, not x
+        return grad * y
+
+What a decorated function does when it is called is generated once, at its first call, as plain Python source: see
+``codegen.py``, or print ``mul.source``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from types import CodeType, FunctionType
+from typing import Any, Protocol, TypeAlias, TypeVar, cast, overload
+
+import torch
+
+from neuronix.autograd import registry
+from neuronix.autograd.errors import DeclarationError
+
+__all__ = ["Primitive", "Shape", "composite", "primitive"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Annotations of parameters that are never tensors: nothing needs to be unwrapped there.
+_PLAIN_ANNOTATIONS = frozenset({"bool", "int", "str", "float", "None", "torch.dtype", "torch.device"})
+_RESERVED = ("grad", "out", "needs")
+
+
+Shape: TypeAlias = torch.Size
+"""Annotates a rule's parameter of which only the shape is kept, not the values."""
+
+
+class PrimitiveFunction(Protocol):
+    """What [`primitive`][neuronix.autograd.primitive] makes of a function."""
+
+    __name__: str
+    primitive: Primitive
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the operation, and record it if an argument requires grad."""
+
+    def vjp(self, *names: str) -> Callable[[F], F]:
+        """Declare the rule with respect to one argument, or a joint rule for several."""
+
+    def fused(self, *names: str) -> Callable[[F], F]:
+        """Declare a kernel that may stand in for the rule of the same arguments, on plain tensors."""
+
+
+class Rule:
+    """A derivative rule: the function, what it is a rule for and which values it names.
+
+    Attributes:
+        function: The rule itself.
+        wrt: The arguments whose gradients it returns.
+        parameters: Its parameters in order.
+        shapes: Those of them of which only the shape is wanted.
+    """
+
+    def __init__(self, op: Primitive, function: Callable[..., Any], wrt: tuple[str, ...]) -> None:
+        self.function = function
+        self.wrt = wrt
+        signature = inspect.signature(function)
+        self.parameters = tuple(signature.parameters)
+        self.shapes = frozenset(
+            name for name, parameter in signature.parameters.items() if parameter.annotation in (Shape, "Shape", "torch.Size")
+        )
+        legal = (*_RESERVED, *op.parameters)
+        for name in self.parameters:
+            if name not in legal:
+                raise DeclarationError(
+                    f"{op.name}: the rule {function.__name__!r} names {name!r}, which is neither a parameter of the "
+                    f"operation nor one of `grad`, `out`, `needs`",
+                    hint=f"legal names: {', '.join(legal)}",
+                )
+        for name in wrt:
+            if name not in op.parameters:
+                raise DeclarationError(
+                    f"{op.name}: a rule is declared with respect to {name!r}, which isn't a parameter",
+                    hint=f"its parameters are: {', '.join(op.parameters)}",
+                )
+
+    @property
+    def saved(self) -> list[str]:
+        """The names whose values (or shapes) must be kept for this rule."""
+        return [name for name in self.parameters if name not in ("grad", "needs")]
+
+
+class Primitive:
+    """An operation with its rules, as the engine sees it.
+
+    Attributes:
+        name: Its name in errors, pictures and tracebacks.
+        forward: The function that computes the result from torch tensors.
+        parameters: The names of its parameters.
+        broadcasts: Whether its tensor arguments broadcast; the engine then sums gradients back to their shapes.
+        view: Whether the result shares memory with the first argument.
+        rules: For each differentiable argument its rule.
+        kernels: For some of them a fused kernel.
+        function: What a user calls.
+    """
+
+    def __init__(self, forward: Callable[..., Any], *, broadcasts: bool, view: bool, holomorphic: bool) -> None:
+        self.name = forward.__name__.rstrip("_")
+        self.forward = forward
+        self.signature = inspect.signature(forward)
+        self.parameters = tuple(self.signature.parameters)
+        self.broadcasts = broadcasts
+        self.view = view
+        self.holomorphic = holomorphic
+        self.rules: dict[str, Rule] = {}
+        self.kernels: dict[str, Rule] = {}
+        self.function: PrimitiveFunction | None = None
+        self.generated: str | None = None
+        self.pullback: Callable[..., None] | None = None
+        self.complex_pullback: Callable[..., None] | None = None
+        for name in _RESERVED:
+            if name in self.parameters:
+                raise DeclarationError(f"{self.name}: a parameter may not be called {name!r}; rules use that name")
+
+    @property
+    def source(self) -> str:
+        """The generated Python source of the call and of the pullback."""
+        from neuronix.autograd import codegen
+
+        if self.generated is None:
+            codegen.generate(self)
+        return str(self.generated)
+
+    @property
+    def differentiable(self) -> tuple[str, ...]:
+        """The parameters that have a rule, in order; a list parameter comes last (see ``codegen.py``)."""
+        names = [name for name in self.parameters if name in self.rules]
+        return tuple(sorted(names, key=self.takes_list))
+
+    def takes_list(self, name: str) -> bool:
+        """Whether the parameter is a sequence of tensors."""
+        annotation = self.signature.parameters[name].annotation
+        return isinstance(annotation, str) and annotation.startswith("Sequence[Tensor")
+
+    def may_be_tensor(self, name: str) -> bool:
+        """Whether the parameter can be a tensor, judging by its annotation."""
+        annotation = self.signature.parameters[name].annotation
+        if not isinstance(annotation, str):
+            return annotation not in (bool, int, str, float)
+        return not all(part.strip() in _PLAIN_ANNOTATIONS for part in annotation.split("|"))
+
+    @property
+    def distinct_rules(self) -> list[Rule]:
+        """The rules, a joint one once, in the order of their arguments."""
+        return list({id(rule): rule for name in self.differentiable for rule in [self.rules[name]]}.values())
+
+    @property
+    def saved_names(self) -> tuple[str, ...]:
+        """The names of the saved values, in the order in which a node keeps them."""
+        names: dict[str, None] = {}
+        for rule in (*self.rules.values(), *self.kernels.values()):
+            names.update(dict.fromkeys(rule.saved))
+        return tuple(names)
+
+    def keeps_shape_only(self, name: str) -> bool:
+        """Whether every rule that names this value wants its shape alone."""
+        users = [rule for rule in (*self.rules.values(), *self.kernels.values()) if name in rule.saved]
+        return all(name in rule.shapes for rule in users)
+
+    def needed_by(self, name: str) -> tuple[str, ...]:
+        """The arguments whose rules name this saved value."""
+        users = (rule for rule in (*self.rules.values(), *self.kernels.values()) if name in rule.saved)
+        return tuple(dict.fromkeys(argument for rule in users for argument in rule.wrt))
+
+    def name_saved(self, saved: tuple[Any, ...]) -> dict[str, Any]:
+        """A node's saved values by name."""
+        return dict(zip(self.saved_names, saved[: len(self.saved_names)], strict=True))
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}({', '.join(self.parameters)}), differentiable in {', '.join(self.rules) or 'nothing'}>"
+
+
+def _first_call(function: PrimitiveFunction, *args: Any, **kwargs: Any) -> Any:
+    """Generate the function's code, then call it."""
+    from neuronix.autograd import codegen  # not at the top: it needs the tensor class, which needs the operations
+
+    codegen.generate(function.primitive)
+    return function(*args, **kwargs)
+
+
+def _stub(function: FunctionType) -> CodeType:
+    """The code of a primitive before its first call."""
+    name = function.__name__
+    namespace: dict[str, Any] = {}
+    exec(f"def {name}(*args, **kwargs): return first_call({name}, *args, **kwargs)", namespace)
+    stub: FunctionType = namespace[name]
+    return stub.__code__
+
+
+@overload
+def primitive(forward: Callable[..., Any], /) -> PrimitiveFunction: ...
+
+
+@overload
+def primitive(
+    *,
+    broadcasts: bool = ...,
+    view: bool = ...,
+    holomorphic: bool = ...,
+    names: str | None = ...,
+    aten: str = ...,
+) -> Callable[[Callable[..., Any]], PrimitiveFunction]: ...
+
+
+def primitive(
+    forward: Callable[..., Any] | None = None,
+    /,
+    *,
+    broadcasts: bool = False,
+    view: bool = False,
+    holomorphic: bool = True,
+    names: str | None = None,
+    aten: str = "",
+) -> Any:
+    """Declare an operation.
+
+    The decorated function computes the result from torch tensors, and nothing else; calling it with
+    [`CustomTensor`][neuronix.autograd.CustomTensor]s then records what its rules need.  Rules are added with
+    ``@op.vjp("x")``.  A rule's parameters are what is saved for it: ``grad`` (the gradient of the result, the only one that
+    is always there), ``out`` (the result), ``needs`` (which of a joint rule's arguments want a gradient), or a parameter of the operation by name,
+    annotated `Shape` if its shape suffices.
+
+    Args:
+        forward: The function.  A parameter annotated ``Sequence[Tensor]`` is a list of tensors.
+        broadcasts: Whether tensor arguments broadcast against each other.  The engine sums the gradients back.
+        view: Whether the result shares the first argument's memory.
+        holomorphic: Whether the rules, written for real numbers, also hold for complex ones (the engine then adds the
+            conjugations).  ``False`` for operations such as ``abs`` whose rules state the complex case themselves.
+        names: Names under which torch knows the operation, separated by blanks; each is looked up among torch's
+            functions, methods and ``torch.nn.functional``, and becomes a method of `CustomTensor` where
+            ``torch.Tensor`` has one.  By default no torch function is taken over.
+        aten: The ATen overloads that it implements, separated by blanks, as in ``"mul.Tensor"``.
+
+    Returns:
+        The function, with ``vjp``, ``fused`` and ``primitive`` (its record, a `Primitive`) as attributes.
+
+    Raises:
+        TypeError: If a rule names something that is neither a parameter nor ``grad``, ``out`` or ``needs``, or if a torch function
+            is taken already.
+
+    Example:
+        >>> import torch
+        >>> from neuronix.autograd import primitive, tensor
+        >>> @primitive
+        ... def cube(x):
+        ...     return x ** 3
+        >>> @cube.vjp("x")
+        ... def cube_wrt_x(grad, x):
+        ...     return grad * 3 * x ** 2
+        >>> x = tensor([1.0, 2.0], requires_grad=True)
+        >>> cube(x).sum().backward()
+        >>> x.grad
+        tensor([ 3., 12.])
+    """
+    if forward is None:
+        return lambda function: _declare(function, broadcasts, view, holomorphic, names, aten)
+    return _declare(forward, broadcasts, view, holomorphic, names, aten)
+
+
+def _declare(
+    forward: Callable[..., Any], broadcasts: bool, view: bool, holomorphic: bool, names: str | None, aten: str
+) -> PrimitiveFunction:
+    op = Primitive(forward, broadcasts=broadcasts, view=view, holomorphic=holomorphic)
+    # A real function, not an object with __call__: functions bind as methods, show their signature and docstring, and
+    # are called faster.  Its code is replaced at the first call; its globals hold what the generated code refers to.
+    scope: dict[str, Any] = {"first_call": _first_call, "__name__": forward.__module__}
+    name = forward.__name__
+    function = FunctionType(_stub(cast(FunctionType, forward)), scope, name)
+    scope[name] = function
+    function.__doc__ = forward.__doc__
+    function.__qualname__ = name
+    function.__module__ = forward.__module__
+    function.__annotations__ = forward.__annotations__
+    function.__wrapped__ = forward  # type: ignore[attr-defined]  # what inspect.signature shows
+    declared = cast(PrimitiveFunction, function)
+    declared.primitive = op
+    op.function = declared
+
+    def add(table: dict[str, Rule], wrt: tuple[str, ...]) -> Callable[[F], F]:
+        def decorate(rule: F) -> F:
+            made = Rule(op, rule, wrt)
+            table.update(dict.fromkeys(wrt, made))
+            if op.generated is not None:  # called before: its code must be generated again
+                op.generated = None
+                function.__code__ = _stub(function)
+                function.__defaults__ = None
+                function.__kwdefaults__ = None
+            return rule
+
+        return decorate
+
+    declared.vjp = lambda *wrt: add(op.rules, wrt)  # type: ignore[method-assign]
+    declared.fused = lambda *wrt: add(op.kernels, wrt)  # type: ignore[method-assign]
+    registry.register(declared, name, names, aten)
+    return declared
+
+
+def composite(*, names: str, aten: str = "") -> Callable[[F], F]:
+    """Declare an operation that is made of others: no rule, only names.
+
+    Args:
+        names: As for [`primitive`][neuronix.autograd.primitive].
+        aten: As for [`primitive`][neuronix.autograd.primitive].
+
+    Returns:
+        A decorator that registers the function and returns it unchanged.
+    """
+
+    def decorate(function: F) -> F:
+        registry.register(function, function.__name__, names, aten)
+        return function
+
+    return decorate

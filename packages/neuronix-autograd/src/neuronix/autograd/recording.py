@@ -1,0 +1,305 @@
+"""What the generated code of ``codegen.py`` calls: unwrapping arguments, and the less common cases of recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuronix.autograd.errors import (
+    ArgumentError,
+    AxisError,
+    DtypeError,
+    GradientError,
+    NeuronixError,
+    ShapeError,
+)
+from neuronix.autograd.graph import AutogradGraph, current_graph
+from neuronix.autograd.modes import is_grad_enabled, uses_rules_only
+from neuronix.autograd.node import Node, OutputNode, pull_back_output
+from neuronix.autograd.tensor import CustomTensor, new_result
+
+if TYPE_CHECKING:
+    from neuronix.autograd.primitive import Primitive
+
+__all__ = ["NAMES"]
+
+Restore = tuple[torch.Size, torch.dtype]
+
+
+# Arguments
+
+
+def constant(value: Any) -> Any:
+    """An argument that is no CustomTensor, as torch takes it: a tensor outside torch's autograd, or a number."""
+    if isinstance(value, Tensor):
+        return value.detach() if value.requires_grad else value
+    if isinstance(value, (np.ndarray, np.generic)):
+        return torch.as_tensor(value)
+    return value
+
+
+def plain(op: Primitive, name: str, value: Any) -> Any:
+    """An argument for which the operation has no rule; a tensor that requires grad is refused there."""
+    if isinstance(value, CustomTensor):
+        if value._requires_grad and is_grad_enabled():
+            raise GradientError(
+                f"{op.name}: {name!r} requires grad, but {op.name} isn't differentiable with respect to it",
+                hint=f"pass {name}.detach() if its value alone is meant",
+            )
+        return value._data
+    if isinstance(value, (tuple, list)) and any(isinstance(item, CustomTensor) for item in value):
+        return type(value)(plain(op, name, item) for item in value)
+    return constant(value)
+
+
+def unwrap_list(values: Sequence[Any]) -> tuple[list[Any], bool]:
+    """A list argument's torch tensors, and whether one of them requires grad."""
+    tracked = any(isinstance(value, CustomTensor) and value._requires_grad for value in values)
+    return [value._data if isinstance(value, CustomTensor) else constant(value) for value in values], tracked
+
+
+def list_parents(
+    op: Primitive, graph: AutogradGraph, values: Sequence[Any], dtype: torch.dtype
+) -> tuple[list[Node | None], list[Restore | None]]:
+    """The nodes of a list argument's tensors, and what their gradients must be brought back to."""
+    parents: list[Node | None] = []
+    restores: list[Restore | None] = []
+    for position, value in enumerate(values):
+        parent, restore = None, None
+        if isinstance(value, CustomTensor) and value._requires_grad:
+            parent = value._node
+            if parent is None:
+                parent = graph.leaf_node(value)
+            else:
+                if value._data._version != value._version:
+                    raise changed_behind(op, f"tensors[{position}]", value)
+                if parent.graph is not graph:
+                    graph.admit(parent, op.name)
+            if value._data.dtype is not dtype:
+                restore = (value._data.shape, value._data.dtype)
+        parents.append(parent)
+        restores.append(restore)
+    return parents, restores
+
+
+ARGUMENT_ERRORS = (RuntimeError, TypeError, ValueError, IndexError)
+
+# Which error a message of torch's means; the first that fits.
+_MEANINGS: tuple[tuple[tuple[str, ...], type[NeuronixError]], ...] = (
+    (("dtype", "scalar type", "Long", "Float", "Double"), DtypeError),
+    (("shape", "size", "dimension", "dims", "must match", "equal"), ShapeError),
+)
+
+
+def explained(op: Primitive, error: Exception, values: Sequence[Any]) -> Exception:
+    """The error that torch raised for an operation's arguments, with the operation's name and all arguments."""
+    if isinstance(error, (NeuronixError, NotImplementedError)):
+        return error
+    given = ", ".join(f"{name}={_described(value)}" for name, value in zip(op.parameters, values, strict=True))
+    message = f"{op.name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}\n  given: {given}"
+    if isinstance(error, IndexError):
+        return AxisError(message)
+    if isinstance(error, TypeError):
+        return DtypeError(message)
+    if isinstance(error, ValueError):
+        return ShapeError(message)
+    for words, kind in _MEANINGS:
+        if any(word in str(error) for word in words):
+            return kind(message)
+    return ArgumentError(message)
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')}{tuple(value.shape)}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_described(item) for item in value) + "]"
+    return repr(value)
+
+
+# Results
+
+
+def constant_result(value: Any) -> Any:
+    """Wrap a result that needs no gradient; what isn't a tensor stays as it is."""
+    if isinstance(value, Tensor):
+        return new_result(value, None)
+    if isinstance(value, (tuple, list)):
+        items = [constant_result(item) for item in value]
+        # torch's named results (torch.return_types.max) keep their names
+        return type(value)(items) if type(value) in (tuple, list) or hasattr(value, "n_fields") else tuple(items)
+    return value
+
+
+def outputs_of(node: Node, values: Sequence[Any]) -> Any:
+    """Wrap the results of an operation that has several: each selects its gradient's place in the node's list."""
+    results: list[Any] = []
+    for position, value in enumerate(values):
+        if not isinstance(value, Tensor) or not is_differentiable(value.dtype):
+            results.append(constant_result(value))
+            continue
+        output = OutputNode.__new__(OutputNode)
+        output.op = node.op
+        output.parents = (node,)
+        output.saved = ()
+        output.shape = value.shape
+        output.restore = None
+        output.pullback = pull_back_output
+        output.position = position
+        output.results = len(values)
+        node.graph.record(output)
+        result = new_result(value, output)
+        results.append(result)
+    if hasattr(values, "n_fields"):
+        return type(values)(results)  # type: ignore[call-arg]
+    return results if isinstance(values, list) else tuple(results)
+
+
+def view_of(out: Any, base: Any) -> Any:
+    """Note that ``out`` shares memory with ``base``, so that an in-place change of either can be refused."""
+    for view in out if isinstance(out, (tuple, list)) else (out,):
+        if isinstance(base, CustomTensor) and view is not base:
+            base.add_view(view)
+    return out
+
+
+def first_dtype(values: Sequence[Any]) -> torch.dtype:
+    """The element type of the first tensor among several results."""
+    return next((value.dtype for value in values if isinstance(value, Tensor)), torch.get_default_dtype())
+
+
+def is_differentiable(dtype: torch.dtype) -> bool:
+    """Whether numbers of this type have derivatives: floating-point and complex ones."""
+    return dtype.is_floating_point or dtype.is_complex
+
+
+# Saved values
+
+
+def shape_of(value: Any) -> Any:
+    """The shape that stands for a value in a rule; numbers are 0-d."""
+    if isinstance(value, list):
+        return [shape_of(item) for item in value]
+    return value.shape if isinstance(value, Tensor) else torch.Size()
+
+
+def version_of(value: Any) -> int | None:
+    """How often torch has changed a tensor in place; ``None`` for anything else."""
+    return value._version if isinstance(value, Tensor) else None
+
+
+def changed_behind(op: Primitive, name: str, tensor: CustomTensor) -> GradientError:
+    """The error for a result whose values were changed without the engine's knowledge."""
+    return GradientError(
+        f"{op.name}: {name!r}, a result of {tensor._node.name if tensor._node else 'an operation'} with shape "
+        f"{tuple(tensor._data.shape)}, was changed in place through its .data or a view since it was computed "
+        f"(version {tensor._data._version}, expected {tensor._version})",
+        hint="change tensors with their own operators (y *= 2), which are differentiated, or work on a .clone()",
+    )
+
+
+def modified(node: Node, name: str, value: Tensor, version: int) -> GradientError:
+    """The error for a saved value that was changed between the forward and the backward pass."""
+    what = "its result" if name == "out" else f"its argument {name!r}"
+    return GradientError(
+        f"{node.name}: {what} with shape {tuple(value.shape)} is needed for the gradient, but has been modified by an "
+        f"inplace operation since the forward pass (version {value._version}, expected {version})",
+        hint="call backward() before changing it, or change a .clone()",
+    )
+
+
+def recorded(value: Any, parent: Node | None) -> Any:
+    """A saved argument linked to its history, for rules that are recorded themselves."""
+    return value if parent is None or not isinstance(value, Tensor) else new_result(value, parent)
+
+
+def recorded_output(value: Any, node: Node) -> Any:
+    """A saved result linked to its history."""
+    if isinstance(value, Tensor):
+        return new_result(value, node)
+    return outputs_of(node, value)
+
+
+# Gradients
+
+
+def restored(grad: Any, to: Restore) -> Any:
+    """Bring a gradient back to its argument: sum over the axes that were broadcast, then cast.
+
+    Broadcasting repeats an argument along an axis; by the chain rule its gradient is the sum over the repetitions.
+    """
+    shape, dtype = to
+    if grad.shape != shape:
+        added = grad.ndim - len(shape)
+        repeated = tuple(range(added)) + tuple(
+            axis + added for axis, size in enumerate(shape) if size == 1 and grad.shape[axis + added] != 1
+        )
+        if repeated:
+            grad = grad.sum(repeated, keepdim=True)
+        if grad.shape != shape:
+            grad = grad.reshape(shape)
+    if grad.dtype is not dtype:
+        if grad.dtype.is_complex and not dtype.is_complex:
+            grad = torch.real(grad)  # a real argument moves along the real axis only
+        grad = grad.to(dtype)
+    return grad
+
+
+def accumulate_list(
+    grads: dict[Node, Any], parents: Sequence[Node | None], values: Any, restore: Any, start: int, finish: Any
+) -> None:
+    """Hand a list of gradients on to a list argument's nodes."""
+    for position, (parent, grad) in enumerate(zip(parents, values, strict=True), start):
+        if parent is None or grad is None:
+            continue
+        grad = finish(grad)
+        if restore is not None and restore[position] is not None:
+            grad = restored(grad, restore[position])
+        held = grads.get(parent)
+        grads[parent] = grad if held is None else held + grad
+
+
+def as_is(grad: Any) -> Any:
+    """The gradient of a list's tensor where numbers are real."""
+    return grad
+
+
+def conjugated(grad: Any) -> Any:
+    """The complex conjugate, resolved.
+
+    PyTorch's convention: for a holomorphic f the gradient of a real loss L is grad · conj(f'(z)), which equals
+    conj(conj(grad) · f'(z)), so a rule written for real numbers serves between two conjugations.
+    """
+    if isinstance(grad, (tuple, list)):
+        return [None if item is None else conjugated(item) for item in grad]
+    return torch.conj(grad).resolve_conj() if grad.dtype.is_complex else grad
+
+
+def is_plain(grad: Any) -> bool:
+    """Whether fused kernels may be used: every value is an ordinary tensor."""
+    if isinstance(grad, list):
+        return not any(isinstance(item, CustomTensor) for item in grad)
+    return not isinstance(grad, CustomTensor)
+
+
+NAMES: dict[str, Any] = {
+    "ARGUMENT_ERRORS": ARGUMENT_ERRORS,
+    "CustomTensor": CustomTensor,
+    "Node": Node,
+    "Tensor": Tensor,
+    "current_graph": current_graph,
+    "is_grad_enabled": is_grad_enabled,
+    "uses_rules_only": uses_rules_only,
+    **{
+        function.__name__: function
+        for function in (
+            accumulate_list, as_is, changed_behind, conjugated, constant, constant_result, explained, first_dtype, is_differentiable,
+            is_plain, list_parents, modified, outputs_of, plain, recorded, recorded_output, restored, shape_of,
+            unwrap_list, version_of, view_of,
+        )
+    },
+}  # fmt: skip

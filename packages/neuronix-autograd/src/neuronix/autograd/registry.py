@@ -1,0 +1,78 @@
+"""Which of our operations answers for which torch function, method and ATen overload.
+
+One declaration (see ``primitive.py``) fills all three tables; ``torch_function.py`` and ``fallback.py`` read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from neuronix.autograd import inplace
+from neuronix.autograd.errors import DeclarationError
+from neuronix.autograd.tensor import CustomTensor
+
+__all__ = ["ATEN", "TORCH_FUNCTIONS", "register"]
+
+# torch.mul, torch.Tensor.mul, torch.nn.functional.relu, ... -> our function
+TORCH_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
+# "mul.Tensor" -> our function; its parameters are in ATen's order
+ATEN: dict[str, Callable[..., Any]] = {}
+# Our functions, by the name of their declaration: what a test of completeness goes through.
+OPERATIONS: dict[str, Callable[..., Any]] = {}
+
+_PLACES = (torch, F, torch.special, torch.linalg)
+
+
+def register(function: Callable[..., Any], name: str, names: str | None, aten: str) -> None:
+    """Enter ``function`` under its torch names and ATen overloads, and make it a method where torch has one.
+
+    Args:
+        function: Our operation.
+        name: Its own name.
+        names: Names among torch's functions and methods, separated by blanks.
+        aten: ATen overloads, separated by blanks.
+
+    Raises:
+        DeclarationError: If a name is unknown to torch, or is taken by another operation.
+    """
+    if names is not None or aten:
+        OPERATIONS[f"{function.__module__}.{name}"] = function
+    for torch_name in (names or "").split():
+        spelled = [getattr(place, torch_name) for place in _PLACES if callable(getattr(place, torch_name, None))]
+        method = getattr(torch.Tensor, torch_name, None)
+        if method is None and not spelled:
+            raise DeclarationError(f"{name}: torch has no function or method called {torch_name!r}")
+        for torch_function in dict.fromkeys([*spelled, *([] if method is None else [method])]):
+            _enter(TORCH_FUNCTIONS, torch_function, function, f"torch's {torch_name}")
+        if method is not None:
+            _bind(torch_name, function)
+    for overload in aten.split():
+        _enter(ATEN, overload, function, f"aten.{overload}")
+
+
+def _enter(table: dict[Any, Callable[..., Any]], key: Any, function: Callable[..., Any], what: str) -> None:
+    taken = table.get(key)
+    if taken is not None and taken is not function:
+        raise DeclarationError(
+            f"{what} is registered twice: by {taken.__module__}.{taken.__name__} and by "
+            f"{function.__module__}.{function.__name__}"
+        )
+    table[key] = function
+
+
+def _bind(name: str, function: Callable[..., Any]) -> None:
+    """Make ``function`` a method, and derive the in-place method that torch has beside it."""
+    setattr(CustomTensor, name, function)
+    in_place = f"__i{name[2:]}" if name.startswith("__") else f"{name}_"
+    torch_method = getattr(torch.Tensor, in_place, None)
+    if torch_method is not None and in_place not in CustomTensor.__dict__ and not name.startswith("__r"):
+        method = inplace.method(function, in_place)
+        setattr(CustomTensor, in_place, method)
+        TORCH_FUNCTIONS[torch_method] = method
+        for place in _PLACES:
+            if callable(getattr(place, in_place, None)):
+                TORCH_FUNCTIONS[getattr(place, in_place)] = method

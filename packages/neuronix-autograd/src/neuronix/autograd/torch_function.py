@@ -1,0 +1,126 @@
+"""torch functions on CustomTensors: the ``__torch_function__`` protocol.
+
+``torch.exp(x)`` finds our ``exp`` in a table.  What isn't in the table is never silently a constant: if nothing is
+recorded torch computes it on the values, and otherwise ``fallback.py`` takes it apart into operations that are.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuronix.autograd import fallback
+from neuronix.autograd.errors import GradientError
+from neuronix.autograd.inplace import is_recorded, unwrap
+from neuronix.autograd.registry import TORCH_FUNCTIONS
+from neuronix.autograd.tensor import CustomTensor, new_result
+
+__all__ = ["call"]
+
+# torch's names for what our declarations call otherwise: x is torch's input or self, y its other.
+_ALIASES = {"input": 0, "self": 0, "other": 1}
+
+
+def call(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Answer ``func(*args, **kwargs)``, at least one argument of which is a CustomTensor.
+
+    Args:
+        func: A torch function or method.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+
+    Returns:
+        What torch returns there, with CustomTensors for tensors.
+
+    Raises:
+        GradientError: For ``out=`` with tensors that require grad.
+        UnsupportedError: If an operation on a tensor that requires grad has no rule.
+    """
+    handler = TORCH_FUNCTIONS.get(func)
+    if handler is not None:
+        bound = _bound(handler, args, kwargs)
+        if bound is not None:
+            return handler(*bound[0], **bound[1])
+    if not is_recorded(args, kwargs):
+        return _wrap(func(*unwrap(args), **unwrap(kwargs)), [*args, *kwargs.values()])
+    if kwargs.get("out") is not None:
+        raise GradientError(
+            f"{name_of(func)}: functions with out=... arguments don't support automatic differentiation, but one of the "
+            "arguments requires grad",
+            hint="assign the result instead",
+        )
+    return fallback.call(func, args, kwargs)
+
+
+def _bound(
+    handler: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[Sequence[Any], dict[str, Any]] | None:
+    """The arguments by our names, or ``None`` where the spelling is one that our function doesn't know."""
+    names, variadic = _parameters(handler)
+    if len(args) > len(names) and not variadic:
+        return None
+    if not kwargs:
+        return args, kwargs
+    renamed = {}
+    for key, value in kwargs.items():
+        if key not in names:
+            if key in _ALIASES and _ALIASES[key] < len(names):
+                key = names[_ALIASES[key]]
+            elif key == "axis" and "dim" in names:
+                key = "dim"
+            elif value is None and key in ("dtype", "out"):
+                continue
+            else:
+                return None
+        renamed[key] = value
+    return args, renamed
+
+
+@cache
+def _parameters(handler: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
+    parameters = inspect.signature(handler).parameters.values()
+    names = tuple(p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+    return names, any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
+def _wrap(value: Any, arguments: Sequence[Any]) -> Any:
+    """Wrap torch's result; where it is an argument (in-place functions, ``out=``) that argument itself."""
+    if isinstance(value, Tensor):
+        for argument in arguments:
+            if isinstance(argument, CustomTensor) and argument._data is value:
+                argument._version = value._version
+                return argument
+        return new_result(value, None)
+    if isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
+        items = [_wrap(item, arguments) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value
+
+
+def name_of(func: Callable[..., Any]) -> str:
+    """A torch function's name as a user would write it."""
+    return torch.overrides.resolve_name(func) or getattr(func, "__qualname__", repr(func))
+
+
+def bind_remaining_methods() -> None:
+    """Give CustomTensor every method that torch tensors have and that no declaration has bound."""
+    for func in torch.overrides.get_overridable_functions()[torch.Tensor]:
+        name = getattr(func, "__name__", "")
+        if getattr(torch.Tensor, name, None) is func and name not in CustomTensor.__dict__ and not name.startswith("__"):
+            setattr(CustomTensor, name, _method(func, name))
+
+
+def _method(func: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def method(self: CustomTensor, *args: Any, **kwargs: Any) -> Any:
+        return call(func, (self, *args), kwargs)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"As ``torch.Tensor.{name}``."
+    return method
+
+
