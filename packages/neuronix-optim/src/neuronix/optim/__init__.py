@@ -5,6 +5,7 @@ parameters of Neuronix, and those of torch. Names, arguments, defaults and saved
 """
 
 from neuronix.optim import errors, lr_scheduler
+from neuronix.optim.__about__ import __version__ as __version__
 from neuronix.optim.adamw import AdamW
 from neuronix.optim.lion import Lion
 from neuronix.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, ReduceLROnPlateau, StepLR
