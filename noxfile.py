@@ -178,7 +178,9 @@ def build(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The documentation, into site/; every warning is an error. To read while writing: nox -s docs -- serve."""
     install(session, *group("docs"))
-    env = {"NEURONIX_REPOSITORY": address} if (address := HOUSE["tool"]["neuronix"]["repository"]) else {}
+    env = {"NO_MKDOCS_2_WARNING": "1"}  # we know: docs/decisions
+    if address := HOUSE["tool"]["neuronix"]["repository"]:
+        env["NEURONIX_REPOSITORY"] = address
     if session.posargs[:1] == ["serve"]:
         session.run("mkdocs", *session.posargs, env=env)
     else:
