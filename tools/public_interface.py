@@ -36,13 +36,41 @@ def public_names(module: ModuleType) -> list[str]:
     return list(names)
 
 
+class Verbatim:
+    """Stands for an annotation; its repr, which `str(signature)` takes, is the text that a reader wants."""
+
+    def __init__(self, annotation: object) -> None:
+        self.text = annotation_text(annotation)
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def annotation_text(annotation: object) -> str:
+    """An annotation as it stands in the source, or nearly so: names without the modules that they come from."""
+    if isinstance(annotation, str):
+        return annotation
+    text = annotation.__qualname__ if isinstance(annotation, type) else str(annotation)
+    return re.sub(r"\b(?:typing|collections\.abc|types|neuronix(?:\.\w+)*)\.(?=\w)", "", text).replace(
+        "NoneType", "None"
+    )
+
+
 def describe_callable(thing: object) -> str:
     """A signature, without what differs from run to run (addresses of objects)."""
     try:
-        signature = str(inspect.signature(thing))  # type: ignore[arg-type]
+        signature = inspect.signature(thing)  # type: ignore[arg-type]
     except ValueError:  # some built-in classes have none
         return "(...)"
-    return re.sub(r"<([\w.]+(?: [\w.]+)?)(?: object)? at 0x[0-9a-f]+>", r"<\1>", signature)
+    empty = inspect.Signature.empty
+    parameters = [
+        one if one.annotation is empty else one.replace(annotation=Verbatim(one.annotation))
+        for one in signature.parameters.values()
+    ]
+    returned = signature.return_annotation
+    text = str(signature.replace(parameters=parameters, return_annotation=empty))
+    text = re.sub(r"<([\w.]+(?: [\w.]+)?)(?: object)? at 0x[0-9a-f]+>", r"<\1>", text)
+    return text if returned is empty or isinstance(thing, type) else f"{text} -> {annotation_text(returned)}"
 
 
 def describe_class(cls: type, path: str) -> Iterator[str]:
@@ -67,18 +95,17 @@ def describe_class(cls: type, path: str) -> Iterator[str]:
             yield f"    {path}.{name}: {kind}"
 
 
-def annotation_text(annotation: object) -> str:
-    """An annotation as it stands in the source, where it can be had."""
-    return annotation if isinstance(annotation, str) else getattr(annotation, "__qualname__", str(annotation))
-
-
-def describe_module(module: ModuleType) -> Iterator[str]:
-    """All public names of a module, and of the modules among them."""
-    for name in sorted(public_names(module)):
-        thing, path = getattr(module, name), f"{module.__name__}.{name}"
+def describe_module(module: ModuleType, seen: dict[int, str]) -> Iterator[str]:
+    """All public names of a module, then those of the modules among them; a thing with two names is told once."""
+    things = {f"{module.__name__}.{name}": getattr(module, name) for name in sorted(public_names(module))}
+    for path, thing in sorted(things.items(), key=lambda item: isinstance(item[1], ModuleType)):
+        if id(thing) in seen and callable(thing):
+            yield f"{path} = {seen[id(thing)]}"
+            continue
+        seen[id(thing)] = path
         if isinstance(thing, ModuleType):
             yield f"module {path}"
-            yield from describe_module(thing)
+            yield from describe_module(thing, seen)
         elif isinstance(thing, type):
             yield from describe_class(thing, path)
         elif callable(thing):
@@ -89,7 +116,7 @@ def describe_module(module: ModuleType) -> Iterator[str]:
 
 def describe_package(package: str) -> str:
     """The text of a package's list."""
-    lines = describe_module(importlib.import_module(f"neuronix.{package}"))
+    lines = describe_module(importlib.import_module(f"neuronix.{package}"), {})
     return HEADING.format(package=package) + "\n" + "".join(line + "\n" for line in lines)
 
 
