@@ -1,0 +1,221 @@
+"""In-place operations: differentiated as in torch, or refused before anything has changed."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from neuronix.autograd import CustomTensor, no_grad, tensor
+from neuronix.autograd.errors import DtypeError, GradientError, ShapeError
+
+
+def _both(program: Callable[[Any, Any], Any]) -> None:
+    """Run ``program(x, w)`` on torch leaves and on ours, and compare the result and both gradients."""
+    values = torch.tensor([0.5, -1.5, 2.0], dtype=torch.float64), torch.tensor([1.0, 2.0, -0.5], dtype=torch.float64)
+    theirs = [v.clone().requires_grad_() for v in values]
+    mine = [CustomTensor(v.clone(), requires_grad=True) for v in values]
+    expected, got = program(*theirs), program(*mine)
+    assert_close(got.data, expected.detach(), rtol=1e-12, atol=1e-12)
+    (expected * expected).sum().backward()
+    (got * got).sum().backward()
+    for ours, torchs in zip(mine, theirs, strict=True):
+        wanted = torch.zeros(3, dtype=torch.float64) if torchs.grad is None else torchs.grad
+        found = torch.zeros(3, dtype=torch.float64) if ours.grad is None else ours.grad
+        assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("op", ["iadd", "isub", "imul", "itruediv"])
+@pytest.mark.parametrize("operand", ["number", "leaf", "itself"])
+def test_operators(op: str, operand: str) -> None:
+    def program(x: Any, w: Any) -> Any:
+        y = x * 2 + 5
+        return getattr(operator, op)(y, {"number": 3.0, "leaf": w, "itself": y}[operand])
+
+    _both(program)
+
+
+def test_power() -> None:
+    def program(x: Any, w: Any) -> Any:
+        y = x * w
+        y **= 3
+        return y
+
+    _both(program)
+
+
+@pytest.mark.parametrize("name", ["exp_", "neg_", "sin_", "tanh_", "sigmoid_", "relu_", "abs_"])
+def test_methods(name: str) -> None:
+    def program(x: Any, w: Any) -> Any:
+        y = x * w
+        assert getattr(y, name)() is y
+        return y
+
+    _both(program)
+
+
+def test_torch_functions_with_an_underscore() -> None:
+    def program(x: Any, w: Any) -> Any:
+        y = x * w
+        torch.relu_(y)
+        torch.exp_(y)
+        torch.nn.functional.relu(y, inplace=True)
+        return y
+
+    _both(program)
+
+
+def test_the_old_values_live_on_where_they_were_used() -> None:
+    def program(x: Any, w: Any) -> Any:
+        y = x + 1
+        z = y * 3  # saves nothing of y
+        y *= w
+        return y + z
+
+    _both(program)
+
+
+def test_a_constant_becomes_a_result() -> None:
+    def program(x: Any, w: Any) -> Any:
+        y = x.detach() * 0 + 1
+        assert not y.requires_grad
+        y *= w
+        assert y.requires_grad
+        return y * x
+
+    _both(program)
+
+
+@pytest.mark.parametrize(
+    "index", [0, -1, slice(1, 3), slice(None), [0, 2], torch.tensor([2, 0]), torch.tensor([True, False, True]), ...], ids=str
+)
+def test_assignment(index: Any) -> None:
+    def program(x: Any, w: Any) -> Any:
+        y = x * 2
+        y[index] = w[index] * 3
+        return y
+
+    _both(program)
+
+
+def test_assignment_of_a_number_and_of_a_row() -> None:
+    def program(x: Any, w: Any) -> Any:
+        y = torch.stack([x, w]) * 1
+        y[0, 1] = 7.0
+        y[1] = x * w
+        y[:, 2] = w[0]
+        return y
+
+    _both(program)
+
+
+def test_augmented_assignment_to_an_item() -> None:
+    x = tensor([1.0, 2.0], requires_grad=True)
+    y = x * 3
+    with pytest.raises(GradientError, match="view"):
+        y[0] *= 5  # takes a view, changes it, assigns it
+    y.sum().backward()
+    assert_close(x.grad, torch.tensor([3.0, 3.0]))
+
+
+def test_a_leaf_that_requires_grad_refuses() -> None:
+    w = tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(GradientError, match="leaf"):
+        w *= 2
+    with pytest.raises(GradientError, match="leaf"):
+        w[0] = 5.0
+    with pytest.raises(GradientError, match="leaf"):
+        w.exp_()
+    assert w.tolist() == [1.0, 2.0]
+
+
+def test_a_leaf_is_changed_inside_no_grad_and_stays_the_same_leaf() -> None:
+    w = tensor([1.0, 2.0], requires_grad=True)
+    data = w.data
+    (w * w).sum().backward()
+    with no_grad():
+        w -= 0.5 * w.grad
+        w[0] = 7.0
+    assert w.is_leaf and w.requires_grad and w.data is data
+    assert_close(w.data, torch.tensor([7.0, 0.0]))
+
+
+def test_live_views_forbid_a_change_of_their_base_and_dead_ones_do_not() -> None:
+    x = tensor([1.0, 2.0], requires_grad=True)
+    y = x * 3
+    v = y[:1]
+    with pytest.raises(GradientError, match="1 live view"):
+        y *= 5
+    with pytest.raises(GradientError, match="live view"):
+        y[0] = 1.0
+    assert v.tolist() == [3.0] and y.tolist() == [3.0, 6.0]
+    del v
+    y *= 5
+    y.sum().backward()
+    assert_close(x.grad, torch.tensor([15.0, 15.0]))
+
+
+def test_a_view_of_a_view_knows_its_base() -> None:
+    x = tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    y = x * 3
+    with pytest.raises(GradientError, match="view"):
+        y.reshape(4).reshape(2, 2).T.mul_(2)
+
+
+def test_a_change_through_data_is_found() -> None:
+    x = tensor([1.0, 2.0], requires_grad=True)
+    y = x * 3
+    y.data.mul_(2)
+    with pytest.raises(GradientError, match="changed in place through its .data"):
+        y * 2
+    with pytest.raises(GradientError, match="changed in place"):
+        y.backward(torch.ones(2))
+    with pytest.raises(GradientError, match="changed in place"):
+        y += 1
+
+
+def test_a_plain_tensor_refuses_a_tracked_operand() -> None:
+    w = tensor([1.0, 2.0], requires_grad=True)
+    plain = torch.ones(2)
+    with pytest.raises(GradientError, match="plain Tensor"):
+        plain.mul_(w)
+    with pytest.raises(GradientError, match="plain Tensor"):
+        plain[0] = w[0]
+    with pytest.raises(GradientError, match="out="):
+        torch.mul(w, 2, out=plain)
+    assert plain.tolist() == [1.0, 1.0]
+    plain.mul_(w.detach())
+    assert plain.tolist() == [1.0, 2.0]
+
+
+def test_wrong_shapes_and_types_change_nothing() -> None:
+    x = tensor([1.0, 2.0], requires_grad=True)
+    y = x * 3
+    with pytest.raises(ShapeError, match="broadcast"):
+        y += torch.ones(2, 2)
+    counts = tensor([1, 2])
+    with pytest.raises(DtypeError, match="cast"):
+        counts += y
+    assert y.tolist() == [3.0, 6.0] and counts.tolist() == [1, 2]
+    y.sum().backward()
+    assert_close(x.grad, torch.tensor([3.0, 3.0]))
+
+
+def test_out_on_constants_fills_the_given_tensor() -> None:
+    x = tensor([1.0, 2.0])
+    out = tensor([0.0, 0.0])
+    assert torch.mul(x, 2, out=out) is out
+    assert out.tolist() == [2.0, 4.0]
+
+
+def test_a_broadcast_operand_gets_its_own_shape() -> None:
+    x = tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    b = tensor([10.0, 20.0], requires_grad=True)
+    y = x * 1
+    y += b
+    y.sum().backward()
+    assert_close(b.grad, torch.tensor([2.0, 2.0]))
