@@ -48,7 +48,7 @@ def generated_sources(module: ModuleType) -> Iterator[tuple[str, str]]:
         thing = getattr(module, name)
         if isinstance(thing, ModuleType):
             yield from generated_sources(thing)
-        elif isinstance(source := getattr(thing, "source", None), str):
+        elif isinstance(source := getattr(getattr(thing, "primitive", None), "source", None), str):
             yield f"{module.__name__}.{name}", source
 
 
