@@ -1,0 +1,102 @@
+"""torch functions that no declaration names: taken apart, or refused by name; never silently a constant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from neuronix.autograd import fallback, no_grad, tensor
+from neuronix.autograd.errors import GradientError, UnsupportedError
+
+ROWS: list[tuple[str, Any]] = [
+    ("addcmul", lambda x, w: torch.addcmul(x, w, w, value=0.5)),
+    ("keywords", lambda x, w: torch.add(input=x, other=w, alpha=3)),
+    ("hstack", lambda x, w: torch.hstack([x, w])),
+    ("meshgrid", lambda x, w: torch.meshgrid(x[0], w[0], indexing="ij")[0]),
+    ("tensordot", lambda x, w: torch.tensordot(x, w, dims=([0], [0]))),
+    ("cdist by hand", lambda x, w: torch.square(x.unsqueeze(1) - w.unsqueeze(0)).sum(-1)),
+    ("cosine similarity", lambda x, w: F.cosine_similarity(x, w)),
+    ("normalize", lambda x, w: F.normalize(x, dim=1) * w),
+    ("in place inside", lambda x, w: F.hardtanh(x * w, inplace=False)),
+    ("block_diag", lambda x, w: torch.block_diag(x, w)),
+    ("attention", lambda x, w: F.scaled_dot_product_attention(x[None], w[None], w[None])),
+    ("diff", lambda x, w: torch.diff(x * w)),
+    ("trapezoid", lambda x, w: torch.trapezoid(x, w)),
+    ("rot90", lambda x, w: torch.rot90(x) @ w),
+    ("std_mean", lambda x, w: torch.std_mean(x * w)[0]),
+]
+
+
+@pytest.mark.parametrize("function", [row[1] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_composites_are_taken_apart(function: Any, check_against_torch: Any) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    w = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    check_against_torch(function, x, w, rtol=1e-10, atol=1e-10)
+
+
+def test_an_in_place_function_changes_its_argument() -> None:
+    x = tensor([1.0, -2.0], requires_grad=True)
+    y = x * 3
+    assert torch.Tensor.addcmul_(y, y.detach(), y.detach()) is y
+    assert y.tolist() == [12.0, 30.0]
+    y.sum().backward()
+    assert_close(x.grad, torch.tensor([3.0, 3.0]))
+    with pytest.raises(GradientError, match="leaf"):
+        torch.Tensor.addcmul_(x, x.detach(), x.detach())
+    assert x.tolist() == [1.0, -2.0]
+
+
+def test_an_operation_without_a_rule_is_named() -> None:
+    x = tensor([[2.0, 1.0], [1.0, 3.0]], requires_grad=True)
+    with pytest.raises(UnsupportedError, match=r"aten\.geqrf\.default has no rule") as caught:
+        torch.geqrf(x)
+    assert '@primitive(aten="geqrf.default")' in str(caught.value)
+    assert torch.geqrf(x.detach())[0].shape == (2, 2)
+    with no_grad():
+        assert torch.geqrf(x)[0].shape == (2, 2)
+
+
+def test_a_rule_in_a_package_that_is_not_imported_is_named() -> None:
+    message, hint = fallback._missing("avg_pool2d.default")
+    assert "neuronix-nn" in message and "import neuronix.nn" in hint
+    message, _ = fallback._missing("nll_loss_forward.default")
+    assert "neuronix-losses" in message
+
+
+def test_results_without_derivatives_are_constants() -> None:
+    x = tensor([3.0, 1.0, 2.0], requires_grad=True)
+    for result in (torch.argmax(x), torch.isnan(x), torch.zeros_like(x), x > 1, torch.bucketize(x, torch.ones(1))):
+        assert not result.requires_grad
+    assert torch.is_floating_point(x) is True
+    assert torch.numel(x) == 3
+
+
+def test_named_results_keep_their_names() -> None:
+    x = tensor([[3.0, 1.0, 2.0]], requires_grad=True)
+    result = torch.sort(x.detach(), dim=1)
+    assert result.values.tolist() == [[1.0, 2.0, 3.0]] and result.indices.tolist() == [[1, 2, 0]]
+
+
+def test_constants_are_computed_by_torch() -> None:
+    x = tensor([1.0, 2.0])
+    y = torch.logspace(0, 1, 2) + torch.fft.fft(x).real
+    assert not y.requires_grad
+    assert_close(y.data, torch.logspace(0, 1, 2) + torch.fft.fft(x.data).real)
+
+
+def test_under_vmap() -> None:
+    values = torch.randn(5, 3, dtype=torch.float64)
+    w = torch.randn(3, dtype=torch.float64)
+
+    def gradient(row: torch.Tensor) -> torch.Tensor:
+        from neuronix.autograd import CustomTensor, grad
+
+        x = CustomTensor(row, requires_grad=True)
+        return grad(F.hardtanh(torch.addcmul(x, x, CustomTensor(w), value=2.0), -50.0, 50.0).sum(), x)[0].data
+
+    assert_close(torch.vmap(gradient)(values), 1 + 2 * w.expand(5, 3), rtol=1e-12, atol=1e-12)

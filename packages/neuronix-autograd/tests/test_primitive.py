@@ -1,0 +1,250 @@
+"""Declaring operations: rules, saved values, several results, lists, errors of declaration."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from neuronix.autograd import Shape, composite, grad, primitive, rules_only, tensor
+from neuronix.autograd.errors import DeclarationError, DtypeError, GradientError, ShapeError
+
+
+@primitive
+def cube(x: Tensor) -> Tensor:
+    """x³."""
+    return x**3
+
+
+@cube.vjp("x")
+def cube_wrt_x(grad: Tensor, x: Tensor) -> Tensor:
+    return grad * 3 * x * x
+
+
+@primitive
+def halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The first and the second half."""
+    middle = x.shape[0] // 2
+    return x[:middle].clone(), x[middle:].clone()
+
+
+@halves.vjp("x")
+def halves_wrt_x(grad: Sequence[Tensor | None], out: Shape) -> Tensor:
+    first, second = grad
+    if first is None and second is not None:
+        first = second.new_zeros(out[0])
+    if second is None and first is not None:
+        second = first.new_zeros(out[1])
+    return torch.cat([first, second])  # type: ignore[list-item]
+
+
+@primitive
+def total(tensors: Sequence[Tensor], scale: float = 1.0) -> Tensor:
+    """The scaled sum of a list."""
+    result = tensors[0]
+    for t in tensors[1:]:
+        result = result + t
+    return result * scale
+
+
+@total.vjp("tensors")
+def total_wrt_tensors(grad: Tensor, tensors: Shape, scale: float) -> list[Tensor]:
+    return [grad * scale for _ in tensors]
+
+
+def test_a_rule_gives_every_order() -> None:
+    x = tensor(2.0, requires_grad=True)
+    (first,) = grad(cube(x), x, create_graph=True)
+    (second,) = grad(first, x, create_graph=True)
+    (third,) = grad(second, x)
+    assert (first.item(), second.item(), third.item()) == (12, 12, 6)
+
+
+def test_the_function_keeps_its_name_signature_and_docstring() -> None:
+    assert cube.__name__ == "cube"
+    assert cube.__doc__ == "x³."
+    assert str(inspect.signature(total)) == "(tensors: 'Sequence[Tensor]', scale: 'float' = 1.0) -> 'Tensor'"
+    assert "def cube(x):" in cube.primitive.source and "def pullback(" in cube.primitive.source
+    assert repr(cube.primitive) == "<primitive cube(x), differentiable in x>"
+
+
+@pytest.mark.parametrize("used", [(0,), (1,), (0, 1)])
+def test_several_results(used: tuple[int, ...]) -> None:
+    x = tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)
+    parts = halves(x)
+    loss = sum((parts[i] * (i + 2)).sum() for i in used)
+    loss.backward()
+    expected = torch.tensor([2.0, 2.0, 0.0, 0.0]) * (0 in used) + torch.tensor([0.0, 0.0, 3.0, 3.0]) * (1 in used)
+    assert_close(x.grad, expected)
+
+
+def test_several_results_and_retain_graph() -> None:
+    x = tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)
+    a, b = halves(x)
+    loss = (a * b).sum()
+    loss.backward(retain_graph=True)
+    loss.backward()
+    assert_close(x.grad, 2 * torch.tensor([3.0, 4.0, 1.0, 2.0]))
+
+
+def test_a_list_argument() -> None:
+    x, w = tensor([1.0, 2.0], requires_grad=True), tensor([3.0, 4.0], requires_grad=True)
+    y = total([x, torch.ones(2), w, x], scale=2.0)
+    assert y.tolist() == [12.0, 18.0]
+    y.sum().backward()
+    assert_close(x.grad, torch.tensor([4.0, 4.0]))
+    assert_close(w.grad, torch.tensor([2.0, 2.0]))
+
+
+def test_a_joint_rule_says_what_it_is_needed_for() -> None:
+    asked = []
+
+    @primitive
+    def product(x: Tensor, y: Tensor) -> Tensor:
+        return x * y
+
+    @product.vjp("x", "y")
+    def product_wrt_x_and_y(grad: Tensor, x: Tensor, y: Tensor, needs: tuple[bool, bool]) -> tuple[Tensor | None, Tensor | None]:
+        asked.append(needs)
+        return grad * y if needs[0] else None, grad * x if needs[1] else None
+
+    x, y = tensor([2.0], requires_grad=True), tensor([3.0], requires_grad=True)
+    product(x, y).backward()
+    product(x, y.detach()).backward()
+    assert asked == [(True, True), (True, False)]
+    assert (x.grad.item(), y.grad.item()) == (6.0, 2.0)
+
+
+def test_only_the_rules_that_are_needed_run() -> None:
+    ran = []
+
+    @primitive
+    def product(x: Tensor, y: Tensor) -> Tensor:
+        return x * y
+
+    @product.vjp("x")
+    def product_wrt_x(grad: Tensor, y: Tensor) -> Tensor:
+        ran.append("x")
+        return grad * y
+
+    @product.vjp("y")
+    def product_wrt_y(grad: Tensor, x: Tensor) -> Tensor:
+        ran.append("y")
+        return grad * x
+
+    product(tensor([2.0]), tensor([3.0], requires_grad=True)).backward()
+    assert ran == ["y"]
+
+
+def test_a_fused_kernel_stands_in_for_its_rule_on_plain_tensors() -> None:
+    ran = []
+
+    @primitive
+    def square(x: Tensor) -> Tensor:
+        return x * x
+
+    @square.vjp("x")
+    def square_wrt_x(grad: Tensor, x: Tensor) -> Tensor:
+        ran.append("rule")
+        return 2 * grad * x
+
+    @square.fused("x")
+    def square_kernel(grad: Tensor, x: Tensor) -> Tensor:
+        ran.append("kernel")
+        return grad.mul(x).mul_(2)
+
+    x = tensor([3.0], requires_grad=True)
+    square(x).backward()
+    with rules_only():
+        square(x).backward()
+    grad(square(x), x, create_graph=True)
+    assert ran == ["kernel", "rule", "rule"]
+    assert x.grad.item() == 12
+
+
+def test_a_parameter_without_a_rule_refuses_what_requires_grad() -> None:
+    @primitive
+    def scaled(x: Tensor, factor: Tensor) -> Tensor:
+        return x * factor
+
+    @scaled.vjp("x")
+    def scaled_wrt_x(grad: Tensor, factor: Tensor) -> Tensor:
+        return grad * factor
+
+    x, factor = tensor([2.0], requires_grad=True), tensor([3.0], requires_grad=True)
+    with pytest.raises(GradientError, match="'factor' requires grad"):
+        scaled(x, factor)
+    scaled(x, factor.detach()).backward()
+    assert x.grad.item() == 3
+
+
+def test_mistakes_in_a_declaration_are_found_there() -> None:
+    with pytest.raises(DeclarationError, match="names 'z'.*\n.*legal names: grad, out, needs, x"):
+
+        @cube.vjp("x")
+        def wrong(grad: Tensor, z: Tensor) -> Tensor:
+            return grad
+
+    with pytest.raises(DeclarationError, match="'y', which isn't a parameter"):
+
+        @cube.vjp("y")
+        def unknown(grad: Tensor) -> Tensor:
+            return grad
+
+    with pytest.raises(DeclarationError, match="may not be called 'out'"):
+
+        @primitive
+        def reserved(x: Tensor, out: Tensor) -> Tensor:
+            return x
+
+    with pytest.raises(DeclarationError, match="twice"):
+
+        @composite(names="exp")
+        def my_exp(x: Tensor) -> Tensor:
+            return x
+
+    with pytest.raises(DeclarationError, match="no function or method called 'no_such'"):
+
+        @composite(names="no_such")
+        def nothing(x: Tensor) -> Tensor:
+            return x
+
+    x = tensor(2.0, requires_grad=True)
+    assert grad(cube(x), x)[0].item() == 12
+
+
+def test_errors_name_the_operation_and_its_arguments() -> None:
+    x = tensor(torch.ones(32, 784), requires_grad=True)
+    nodes = (x * 1).grad_fn.graph.num_nodes()
+    with pytest.raises(ShapeError, match=r"mul: .*\n.*x=float32\(32, 784\), y=float32\(10, 784\)"):
+        x * torch.ones(10, 784)
+    with pytest.raises(DtypeError, match="mul"):
+        x * "text"
+    assert (x * 1).grad_fn.graph.num_nodes() == nodes
+
+
+def test_a_rule_declared_after_the_first_call_counts() -> None:
+    @primitive
+    def double(x: Tensor) -> Tensor:
+        return x * 2
+
+    x = tensor([1.0], requires_grad=True)
+
+    @double.vjp("x")
+    def wrong_at_first(grad: Tensor) -> Tensor:
+        return grad
+
+    double(x).backward()
+    assert x.grad.item() == 1
+
+    @double.vjp("x")
+    def double_wrt_x(grad: Tensor) -> Tensor:
+        return grad * 2
+
+    x.grad = None
+    double(x).backward()
+    assert x.grad.item() == 2
