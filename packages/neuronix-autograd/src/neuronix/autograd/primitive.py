@@ -35,7 +35,9 @@ __all__ = ["Primitive", "Shape", "composite", "primitive"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Annotations of parameters that are never tensors: nothing needs to be unwrapped there.
-_PLAIN_ANNOTATIONS = frozenset({"bool", "int", "str", "float", "None", "torch.dtype", "torch.device"})
+_PLAIN_ANNOTATIONS = frozenset(
+    {"bool", "int", "str", "float", "None", "torch.dtype", "torch.device", "torch.Size", "Sequence[int]", "tuple[int, ...]"}
+)
 _RESERVED = ("grad", "out", "needs")
 
 

@@ -6,6 +6,7 @@ One declaration (see ``primitive.py``) fills all three tables; ``torch_function.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -33,7 +34,8 @@ def register(function: Callable[..., Any], name: str, names: str | None, aten: s
     Args:
         function: Our operation.
         name: Its own name.
-        names: Names among torch's functions and methods, separated by blanks.
+        names: Names among torch's functions and methods, separated by blanks; one with a dot, as in
+            ``nn.functional.embedding``, means that function alone (``torch.embedding`` takes its arguments in another order).
         aten: ATen overloads, separated by blanks.
 
     Raises:
@@ -42,6 +44,9 @@ def register(function: Callable[..., Any], name: str, names: str | None, aten: s
     if names is not None or aten:
         OPERATIONS[f"{function.__module__}.{name}"] = function
     for torch_name in (names or "").split():
+        if "." in torch_name:
+            _enter(TORCH_FUNCTIONS, attrgetter(torch_name)(torch), function, f"torch.{torch_name}")
+            continue
         spelled = [getattr(place, torch_name) for place in _PLACES if callable(getattr(place, torch_name, None))]
         method = getattr(torch.Tensor, torch_name, None)
         if method is None and not spelled:
