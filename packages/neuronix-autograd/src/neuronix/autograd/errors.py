@@ -11,6 +11,7 @@ __all__ = [
     "AxisError",
     "DeclarationError",
     "DtypeError",
+    "GradcheckError",
     "GradientError",
     "GraphError",
     "NeuronixError",
@@ -37,6 +38,10 @@ class GraphError(NeuronixError, RuntimeError):
 
 class GradientError(NeuronixError, RuntimeError):
     """A gradient can't be computed, or wouldn't be the one that was meant."""
+
+
+class GradcheckError(GradientError):
+    """A gradient isn't the one that finite differences give."""
 
 
 class ShapeError(NeuronixError, RuntimeError, ValueError):
