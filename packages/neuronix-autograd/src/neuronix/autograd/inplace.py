@@ -23,7 +23,11 @@ def method(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
     def in_place(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not is_recorded(self, args, kwargs):
-            getattr(unwrap(self), name)(*unwrap(args), **unwrap(kwargs))
+            values = unwrap(self)
+            if hasattr(values, name):
+                getattr(values, name)(*unwrap(args), **unwrap(kwargs))
+            else:  # torch has the function (F.elu_), but no such method
+                values.copy_(unwrap(function(self, *args, **kwargs)))
             if isinstance(self, CustomTensor):
                 self._version = self._data._version  # a change that the user asked for
             return self

@@ -109,12 +109,15 @@ class Primitive:
         parameters: The names of its parameters.
         broadcasts: Whether its tensor arguments broadcast; the engine then sums gradients back to their shapes.
         view: Whether the result shares memory with the first argument.
+        constant: Whether the result is a constant whatever its arguments are.
         rules: For each differentiable argument its rule.
         kernels: For some of them a fused kernel.
         function: What a user calls.
     """
 
-    def __init__(self, forward: Callable[..., Any], *, broadcasts: bool, view: bool, holomorphic: bool) -> None:
+    def __init__(
+        self, forward: Callable[..., Any], *, broadcasts: bool, view: bool, holomorphic: bool, constant: bool
+    ) -> None:
         self.name = forward.__name__.rstrip("_")
         self.forward = forward
         self.signature = inspect.signature(forward)
@@ -122,6 +125,7 @@ class Primitive:
         self.broadcasts = broadcasts
         self.view = view
         self.holomorphic = holomorphic
+        self.constant = constant
         self.rules: dict[str, Rule] = {}
         self.kernels: dict[str, Rule] = {}
         self.function: PrimitiveFunction | None = None
@@ -217,6 +221,7 @@ def primitive(
     broadcasts: bool = ...,
     view: bool = ...,
     holomorphic: bool = ...,
+    constant: bool = ...,
     names: str | None = ...,
     aten: str = ...,
 ) -> Callable[[Callable[..., Any]], PrimitiveFunction]: ...
@@ -229,6 +234,7 @@ def primitive(
     broadcasts: bool = False,
     view: bool = False,
     holomorphic: bool = True,
+    constant: bool = False,
     names: str | None = None,
     aten: str = "",
 ) -> Any:
@@ -246,6 +252,8 @@ def primitive(
         view: Whether the result shares the first argument's memory.
         holomorphic: Whether the rules, written for real numbers, also hold for complex ones (the engine then adds the
             conjugations).  ``False`` for operations such as ``abs`` whose rules state the complex case themselves.
+        constant: Whether the result has no derivative by its nature, as that of a comparison: tensors that require grad
+            are welcome, and there are no rules.
         names: Names under which torch knows the operation, separated by blanks; each is looked up among torch's
             functions, methods and ``torch.nn.functional``, and becomes a method of `CustomTensor` where
             ``torch.Tensor`` has one.  By default no torch function is taken over.
@@ -273,14 +281,20 @@ def primitive(
         tensor([ 3., 12.])
     """
     if forward is None:
-        return lambda function: _declare(function, broadcasts, view, holomorphic, names, aten)
-    return _declare(forward, broadcasts, view, holomorphic, names, aten)
+        return lambda function: _declare(function, broadcasts, view, holomorphic, constant, names, aten)
+    return _declare(forward, broadcasts, view, holomorphic, constant, names, aten)
 
 
 def _declare(
-    forward: Callable[..., Any], broadcasts: bool, view: bool, holomorphic: bool, names: str | None, aten: str
+    forward: Callable[..., Any],
+    broadcasts: bool,
+    view: bool,
+    holomorphic: bool,
+    constant: bool,
+    names: str | None,
+    aten: str,
 ) -> PrimitiveFunction:
-    op = Primitive(forward, broadcasts=broadcasts, view=view, holomorphic=holomorphic)
+    op = Primitive(forward, broadcasts=broadcasts, view=view, holomorphic=holomorphic, constant=constant)
     # A real function, not an object with __call__: functions bind as methods, show their signature and docstring, and
     # are called faster.  Its code is replaced at the first call; its globals hold what the generated code refers to.
     scope: dict[str, Any] = {"first_call": _first_call, "__name__": forward.__module__}

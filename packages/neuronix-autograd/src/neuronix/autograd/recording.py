@@ -56,6 +56,11 @@ def plain(op: Primitive, name: str, value: Any) -> Any:
     return constant(value)
 
 
+def value_of(value: Any) -> Any:
+    """An argument of an operation whose result is a constant: a tensor that requires grad gives its values."""
+    return value._data if isinstance(value, CustomTensor) else constant(value)
+
+
 def unwrap_list(values: Sequence[Any]) -> tuple[list[Any], bool]:
     """A list argument's torch tensors, and whether one of them requires grad."""
     tracked = any(isinstance(value, CustomTensor) and value._requires_grad for value in values)
@@ -299,7 +304,7 @@ NAMES: dict[str, Any] = {
         for function in (
             accumulate_list, as_is, changed_behind, conjugated, constant, constant_result, explained, first_dtype, is_differentiable,
             is_plain, list_parents, modified, outputs_of, plain, recorded, recorded_output, restored, shape_of,
-            unwrap_list, version_of, view_of,
+            unwrap_list, value_of, version_of, view_of,
         )
     },
 }  # fmt: skip

@@ -35,7 +35,8 @@ def register(function: Callable[..., Any], name: str, names: str | None, aten: s
         function: Our operation.
         name: Its own name.
         names: Names among torch's functions and methods, separated by blanks; one with a dot, as in
-            ``nn.functional.embedding``, means that function alone (``torch.embedding`` takes its arguments in another order).
+            ``nn.functional.embedding``, ``torch.where`` or ``Tensor.where``, means that function alone (``torch.embedding``
+            and ``Tensor.where`` take their arguments in another order).
         aten: ATen overloads, separated by blanks.
 
     Raises:
@@ -45,7 +46,12 @@ def register(function: Callable[..., Any], name: str, names: str | None, aten: s
         OPERATIONS[f"{function.__module__}.{name}"] = function
     for torch_name in (names or "").split():
         if "." in torch_name:
-            _enter(TORCH_FUNCTIONS, attrgetter(torch_name)(torch), function, f"torch.{torch_name}")
+            path = torch_name.removeprefix("torch.")
+            _enter(TORCH_FUNCTIONS, attrgetter(path)(torch), function, f"torch.{path}")
+            place, _, last = path.rpartition(".")
+            if place == "Tensor":
+                setattr(CustomTensor, last, function)
+            _derive_in_place(last, function)
             continue
         spelled = [getattr(place, torch_name) for place in _PLACES if callable(getattr(place, torch_name, None))]
         method = getattr(torch.Tensor, torch_name, None)
@@ -54,7 +60,8 @@ def register(function: Callable[..., Any], name: str, names: str | None, aten: s
         for torch_function in dict.fromkeys([*spelled, *([] if method is None else [method])]):
             _enter(TORCH_FUNCTIONS, torch_function, function, f"torch's {torch_name}")
         if method is not None:
-            _bind(torch_name, function)
+            setattr(CustomTensor, torch_name, function)
+        _derive_in_place(torch_name, function)
     for overload in aten.split():
         _enter(ATEN, overload, function, f"aten.{overload}")
 
@@ -69,15 +76,16 @@ def _enter(table: dict[Any, Callable[..., Any]], key: Any, function: Callable[..
     table[key] = function
 
 
-def _bind(name: str, function: Callable[..., Any]) -> None:
-    """Make ``function`` a method, and derive the in-place method that torch has beside it."""
-    setattr(CustomTensor, name, function)
+def _derive_in_place(name: str, function: Callable[..., Any]) -> None:
+    """Derive the in-place functions and the in-place method that torch has beside ``name``."""
+    if name.startswith("__r"):
+        return
     in_place = f"__i{name[2:]}" if name.startswith("__") else f"{name}_"
-    torch_method = getattr(torch.Tensor, in_place, None)
-    if torch_method is not None and in_place not in CustomTensor.__dict__ and not name.startswith("__r"):
-        method = inplace.method(function, in_place)
+    twins = [twin for place in (torch.Tensor, *_PLACES) if callable(twin := getattr(place, in_place, None))]
+    if not twins or in_place in CustomTensor.__dict__:
+        return
+    method = inplace.method(function, in_place)
+    for twin in twins:
+        TORCH_FUNCTIONS.setdefault(twin, method)
+    if hasattr(torch.Tensor, in_place):
         setattr(CustomTensor, in_place, method)
-        TORCH_FUNCTIONS[torch_method] = method
-        for place in _PLACES:
-            if callable(getattr(place, in_place, None)):
-                TORCH_FUNCTIONS[getattr(place, in_place)] = method
