@@ -10,6 +10,7 @@ __all__ = [
     "ArgumentError",
     "AxisError",
     "DeclarationError",
+    "DrawingError",
     "DtypeError",
     "GradcheckError",
     "GradientError",
@@ -58,6 +59,10 @@ class ArgumentError(NeuronixError, RuntimeError):
 
 class AxisError(NeuronixError, IndexError):
     """An axis or an index is out of range."""
+
+
+class DrawingError(NeuronixError, RuntimeError):
+    """A picture can't be drawn: the program that lays graphs out is missing or failed."""
 
 
 class UnsupportedError(NeuronixError, NotImplementedError):
