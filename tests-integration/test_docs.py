@@ -1,0 +1,54 @@
+"""What the documentation shows is there, and what is there is shown."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pictures
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_picture_is_what_the_readme_draws() -> None:
+    assert pictures.PICTURE.read_text(encoding="utf-8") == pictures.draw()
+
+
+@pytest.mark.parametrize("package", ["autograd", "nn", "losses", "optim"])
+def test_reference_shows_every_public_name(package: str) -> None:
+    page = (ROOT / "docs" / "reference" / f"{package}.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"^::: (\S+)", page, re.MULTILINE))
+    if f"neuronix.{package}" in shown:
+        return  # the page shows the package as a whole
+    module = importlib.import_module(f"neuronix.{package}")
+    last = {path.rpartition(".")[2] for path in shown}
+    missing = [
+        name
+        for name in module.__all__
+        if name not in last
+        and not (
+            isinstance(getattr(module, name), ModuleType)
+            and any(path.startswith(f"neuronix.{package}.{name}.") for path in shown)
+        )
+    ]
+    assert missing == []
+
+
+def test_navigation_has_every_decision() -> None:
+    records = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("0*.md"))
+    index = (ROOT / "docs" / "decisions" / "index.md").read_text(encoding="utf-8")
+    assert re.findall(r"\]\((0\d+-[\w-]+\.md)\)", index) == records
+
+
+def test_links_of_pages_outside_the_site_lead_somewhere() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("packages/**/*.md"))]
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+        if not target.startswith(("http://", "https://")) and not (page.parent / target).exists()
+    ]
+    assert broken == []
