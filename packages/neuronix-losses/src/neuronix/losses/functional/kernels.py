@@ -1,0 +1,36 @@
+"""ATen's array kernels for losses, with types: a forward for each primitive, a fused backward where ATen has one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "bce",
+    "bce_backward",
+    "bce_with_logits",
+    "huber",
+    "huber_backward",
+    "mse",
+    "mse_backward",
+    "nll",
+    "nll_backward",
+    "nll_images_backward",
+    "smooth_l1",
+    "smooth_l1_backward",
+]
+
+mse: Callable[..., Tensor] = torch.ops.aten.mse_loss
+mse_backward: Callable[..., Tensor] = torch.ops.aten.mse_loss_backward
+smooth_l1: Callable[..., Tensor] = torch.ops.aten.smooth_l1_loss
+smooth_l1_backward: Callable[..., Tensor] = torch.ops.aten.smooth_l1_loss_backward
+huber: Callable[..., Tensor] = torch.ops.aten.huber_loss
+huber_backward: Callable[..., Tensor] = torch.ops.aten.huber_loss_backward
+nll: Callable[..., Tensor] = torch.ops.aten.nll_loss_nd
+nll_backward: Callable[..., Tensor] = torch.ops.aten.nll_loss_backward
+nll_images_backward: Callable[..., Tensor] = torch.ops.aten.nll_loss2d_backward
+bce: Callable[..., Tensor] = torch.ops.aten.binary_cross_entropy
+bce_backward: Callable[..., Tensor] = torch.ops.aten.binary_cross_entropy_backward
+bce_with_logits: Callable[..., Tensor] = torch.ops.aten.binary_cross_entropy_with_logits
