@@ -1,3 +1,562 @@
-"""To come."""
+"""Taking elements out of a tensor by their places, and putting them in.
 
-__all__: list[str] = []
+Every index falls into two parts.  The *basic* part (integers, slices, ``None``, ``...``) names a regular block of
+memory: `getitem` gives a view of it, and its adjoint `embed` writes a block into zeros.  The rest (masks, lists, index
+tensors) is `index_` on that view, whose adjoint is `index_put` with accumulation: an element that is taken twice
+gets both gradients.  Assignment is the same two steps the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuronix.autograd import inplace
+from neuronix.autograd.errors import AxisError, UnsupportedError
+from neuronix.autograd.inplace import unwrap
+from neuronix.autograd.ops.shapes import expand_, reshape_, squeeze_
+from neuronix.autograd.primitive import Shape, composite, primitive
+from neuronix.autograd.recording import constant, constant_result
+from neuronix.autograd.registry import TORCH_FUNCTIONS
+from neuronix.autograd.tensor import CustomTensor
+
+__all__ = [
+    "argwhere",
+    "gather",
+    "getitem",
+    "index_add",
+    "index_copy",
+    "index_fill",
+    "index_put",
+    "index_select",
+    "masked_fill",
+    "masked_scatter",
+    "masked_select",
+    "narrow",
+    "scatter",
+    "scatter_add",
+    "select",
+    "select_scatter",
+    "set_item",
+    "slice_scatter",
+    "take",
+    "take_along_dim",
+]
+
+# What torch's indexing takes without an index tensor.
+Basic: TypeAlias = "int | tuple[int, ...]"
+
+
+# Basic indices: a block of memory
+
+
+@primitive(view=True)
+def getitem_(x: Tensor, index: Basic) -> Tensor:
+    """The block at a basic index, as a view."""
+    return x[index]  # type: ignore[index]
+
+
+@getitem_.vjp("x")
+def getitem_wrt_x(grad: Tensor, x: Shape, index: Basic) -> Tensor:
+    return _embedded(grad, x, index)
+
+
+@primitive
+def embed(x: Tensor, shape: tuple[int, ...], index: Basic) -> Tensor:
+    """Zeros of ``shape`` with ``x`` at a basic index: the adjoint of indexing."""
+    out = x.new_zeros(shape)
+    out[index] = x  # type: ignore[index]
+    return out
+
+
+@embed.vjp("x")
+def embed_wrt_x(grad: Tensor, index: Basic) -> Tensor:
+    return grad[index]  # type: ignore[index]
+
+
+def _embedded(grad: Any, shape: Sequence[int], index: Any) -> Any:
+    """`embed` for rules: what they make of a plain tensor is one."""
+    shape = tuple(shape)
+    return embed(grad, shape, index) if isinstance(grad, CustomTensor) else embed.primitive.forward(grad, shape, index)
+
+
+@primitive(broadcasts=True)
+def setitem_(x: Tensor, index: Basic, value: Tensor) -> Tensor:
+    """``x`` with ``value`` at a basic index."""
+    out = x.clone()
+    out[index] = value  # type: ignore[index]
+    return out
+
+
+@setitem_.vjp("x")
+def setitem_wrt_x(grad: Tensor, index: Basic) -> Tensor:
+    # what was overwritten has no influence any more
+    return setitem_(grad, index, 0) if isinstance(grad, CustomTensor) else setitem_.primitive.forward(grad, index, 0)
+
+
+@setitem_.vjp("value")
+def setitem_wrt_value(grad: Tensor, index: Basic) -> Tensor:
+    return grad[index]  # type: ignore[index]
+
+
+# Index tensors
+
+
+@primitive(aten="index.Tensor _unsafe_index.Tensor")
+def index_(x: Tensor, indices: Sequence[Any]) -> Tensor:
+    """The elements at places given by index tensors or masks, one for each axis; ``None`` takes all of an axis."""
+    return torch.ops.aten.index(x, list(indices))  # type: ignore[no-any-return]
+
+
+@index_.vjp("x")
+def index_wrt_x(grad: Tensor, x: Shape, indices: Sequence[Any]) -> Tensor:
+    return torch.ops.aten.index_put(grad.new_zeros(x), indices, grad, True)  # type: ignore[no-any-return]
+
+
+@primitive(broadcasts=True, aten="index_put.default _unsafe_index_put.default")
+def index_put_(x: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False) -> Tensor:
+    """``x`` with ``values`` at places given by index tensors or masks, or with ``values`` added there."""
+    return torch.ops.aten.index_put(x, list(indices), values, accumulate)  # type: ignore[no-any-return]
+
+
+@index_put_.vjp("x")
+def index_put_wrt_x(grad: Tensor, indices: Sequence[Any], accumulate: bool) -> Tensor:
+    return grad if accumulate else torch.ops.aten.index_put(grad, indices, grad.new_zeros(()))
+
+
+@index_put_.vjp("values")
+def index_put_wrt_values(grad: Tensor, indices: Sequence[Any]) -> Tensor:
+    # where a place is named twice without accumulation, only one value stands there; both get its gradient, as in torch
+    return torch.ops.aten.index(grad, indices)  # type: ignore[no-any-return]
+
+
+TORCH_FUNCTIONS[torch.ops.aten.index] = index_
+TORCH_FUNCTIONS[torch.ops.aten.index_put] = index_put_
+
+
+@composite(names="index_put")
+def index_put(x: Any, indices: Sequence[Any], values: Any, accumulate: bool = False) -> Any:
+    """``x`` with ``values`` at places given by index tensors or masks, one for each axis.
+
+    Args:
+        x: Tensor.
+        indices: Index tensors or masks that broadcast against each other.
+        values: Broadcast to the shape of the indexed elements.
+        accumulate: Add ``values`` to what is there, also where a place is named several times.
+
+    Returns:
+        The new tensor.
+    """
+    return index_put_(x, [unwrap(i) for i in indices], values, accumulate)
+
+
+# x[index]
+
+
+_BASIC = (int, slice, type(None), type(Ellipsis))
+
+
+def _is_basic(index: Any) -> bool:
+    """Whether an index names a regular block: booleans are masks, although Python counts them among the integers."""
+    if type(index) is tuple:
+        return all(isinstance(item, _BASIC) and not isinstance(item, bool) for item in index)
+    return isinstance(index, _BASIC) and not isinstance(index, bool)
+
+
+def _split_index(index: Any, ndim: int, device: torch.device) -> tuple[tuple[Any, ...], list[Any]]:
+    """An index as a basic one, and index tensors for the axes of the view that it gives.
+
+    As torch does: integers are taken first, also between index tensors; a boolean adds an axis of size one, and masks it.
+    """
+    items = list(index) if isinstance(index, tuple) else [index]
+    items = [_as_index(item, device) for item in items]
+    used = sum(0 if item is None or item is Ellipsis or isinstance(item, bool) else _axes_of(item) for item in items)
+    if used > ndim:
+        raise AxisError(f"getitem: too many indices for a tensor of dimension {ndim}: {used} were given")
+    if Ellipsis not in [item for item in items if not isinstance(item, Tensor)]:
+        items.append(Ellipsis)
+    basic: list[Any] = []
+    tensors: list[Any] = []
+    for item in items:
+        if item is Ellipsis:
+            basic += [slice(None)] * (ndim - used)
+            tensors += [None] * (ndim - used)
+            used = ndim  # a second `...` stands for no axis
+        elif isinstance(item, bool):
+            basic.append(None)
+            tensors.append(torch.tensor([0] if item else [], dtype=torch.long, device=device))
+        elif isinstance(item, Tensor):
+            basic += [slice(None)] * _axes_of(item)
+            tensors.append(item)
+        else:
+            basic.append(item)
+            if not isinstance(item, int):
+                tensors.append(None)
+    return tuple(basic), tensors
+
+
+def _axes_of(item: Any) -> int:
+    """How many axes of the tensor an item takes up; a mask covers several."""
+    return item.ndim if isinstance(item, Tensor) and item.dtype in (torch.bool, torch.uint8) else 1
+
+
+def _as_index(item: Any, device: torch.device) -> Any:
+    """An item of an index as an integer, a boolean, a slice, ``None``, ``...`` or an index tensor."""
+    item = unwrap(item)
+    if isinstance(item, slice):
+        return slice(*(None if end is None else end.__index__() for end in (item.start, item.stop, item.step)))
+    if isinstance(item, (list, tuple, range, np.ndarray, np.generic)):
+        item = torch.as_tensor(np.asarray(item) if len(np.shape(item)) else item)  # nested tensors become arrays
+        item = item.long() if item.numel() == 0 and item.dtype is not torch.bool else item
+    if isinstance(item, Tensor):
+        if item.is_floating_point() or item.is_complex():
+            raise AxisError(
+                f"getitem: tensors used as indices must be long, int, byte or bool tensors, not {item.dtype}",
+                hint="convert it with .long()",
+            )
+        if item.ndim == 0:
+            return bool(item) if item.dtype in (torch.bool, torch.uint8) else int(item)
+        return item if item.device == device or item.device.type == "cpu" else item.to(device)
+    if item is None or item is Ellipsis or isinstance(item, bool):
+        return item
+    try:
+        return item.__index__()
+    except AttributeError:
+        raise AxisError(
+            "getitem: only integers, slices (`:`), ellipsis (`...`), None and long or bool tensors are valid indices, not "
+            f"{type(item).__name__}"
+        ) from None
+
+
+@composite(names="__getitem__")
+def getitem(x: Any, index: Any) -> Any:
+    """The elements at an index: ``x[index]``.
+
+    Args:
+        x: Tensor.
+        index: What torch takes: integers, slices, ``None``, ``...``, booleans, masks, lists, index tensors, and tuples of them.
+
+    Returns:
+        A view for integers, slices, ``None`` and ``...``; else a new tensor.
+
+    Raises:
+        AxisError: If an index is out of range, or there are more indices than axes.
+    """
+    if _is_basic(index):
+        return getitem_(x, index)
+    basic, tensors = _split_index(index, x.ndim, x.device)
+    block = x if all(item == slice(None) for item in basic) else getitem_(x, basic)
+    return index_(block, tensors) if any(item is not None for item in tensors) else block
+
+
+@composite(names="")
+def set_item(x: Any, index: Any, value: Any) -> Any:
+    """``x`` with ``value`` at an index: what ``x[index] = value`` assigns.
+
+    Args:
+        x: Tensor.
+        index: As in `getitem`.
+        value: A number or tensor that broadcasts to ``x[index]``.
+
+    Returns:
+        The new tensor; ``x`` itself isn't changed.
+
+    Raises:
+        ShapeError: If ``value`` doesn't broadcast to the indexed shape.
+    """
+    if _is_basic(index):
+        return setitem_(x, index, _stripped(value, unwrap(x)[index].ndim))
+    basic, tensors = _split_index(index, x.ndim, x.device)
+    regular = all(item == slice(None) for item in basic)
+    block = x if regular else getitem_(x, basic)
+    if all(item is None for item in tensors):
+        return setitem_(x, basic, _stripped(value, block.ndim))
+    if not isinstance(value, (CustomTensor, Tensor)):
+        value = torch.as_tensor(value, dtype=x.dtype, device=x.device)
+    value = _stripped(value, torch.ops.aten.index(unwrap(block).new_empty(()).expand(block.shape), tensors).ndim)
+    changed = index_put_(block, tensors, value)
+    return changed if regular else setitem_(x, basic, changed)
+
+
+def _stripped(value: Any, ndim: int) -> Any:
+    """``value`` without the axes of size one that it has in front of ``ndim`` others: assignment overlooks them."""
+    value = constant(value)
+    while getattr(value, "ndim", 0) > ndim and value.shape[0] == 1:
+        value = squeeze_(value, 0)
+    return value
+
+
+_assign = inplace.method(set_item, "__setitem__")
+TORCH_FUNCTIONS[torch.Tensor.__setitem__] = _assign
+setattr(CustomTensor, "__setitem__", _assign)  # noqa: B010  (a plain assignment to a method is an error to mypy)
+
+
+# One axis at a time: spellings of basic indices
+
+
+def _along(x: Any, dim: int, item: Any) -> Any:
+    """A basic index that is ``item`` on axis ``dim``."""
+    if not -x.ndim <= dim < x.ndim:
+        raise AxisError(f"dimension out of range: {dim} for a tensor with {x.ndim} axes")
+    return (*(slice(None),) * (dim % x.ndim), item)
+
+
+@composite(names="select", aten="select.int")
+def select(x: Any, dim: int, index: Any) -> Any:
+    """The elements at one place of an axis, without that axis."""
+    return getitem_(x, _along(x, dim, int(index)))
+
+
+@composite(names="narrow", aten="narrow.default")
+def narrow(x: Any, dim: int, start: Any, length: int) -> Any:
+    """``length`` places of an axis, from ``start`` on."""
+    index = _along(x, dim, None)[:-1]
+    size, start = x.shape[dim], int(start)
+    start = start + size if start < 0 else start
+    if start < 0 or length < 0 or start + length > size:
+        raise AxisError(f"narrow: start ({start}) + length ({length}) exceeds dimension size ({size})")
+    return getitem_(x, (*index, slice(start, start + length)))
+
+
+@composite(names="", aten="slice.Tensor")
+def slice_along(x: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Any:
+    """A slice of one axis, as ATen spells it."""
+    return getitem_(x, _along(x, dim, slice(start, end, step)))
+
+
+@composite(names="select_scatter", aten="select_scatter.default")
+def select_scatter(x: Any, src: Any, dim: int, index: int) -> Any:
+    """``x`` with ``src`` at one place of an axis."""
+    return setitem_(x, _along(x, dim, int(index)), src)
+
+
+@composite(names="slice_scatter", aten="slice_scatter.default")
+def slice_scatter(
+    x: Any, src: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Any:
+    """``x`` with ``src`` at a slice of an axis."""
+    return setitem_(x, _along(x, dim, slice(start, end, step)), src)
+
+
+# Places along an axis, the same for all rows
+
+
+@primitive(names="index_select", aten="index_select.default")
+def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
+    """The slices of an axis at the places in ``index``."""
+    return torch.index_select(x, dim, index)
+
+
+@index_select.vjp("x")
+def index_select_wrt_x(grad: Tensor, x: Shape, dim: int, index: Tensor) -> Tensor:
+    return grad.new_zeros(x).index_add(dim, index, grad) if x else grad.sum()
+
+
+@primitive(names="index_add", aten="index_add.default")
+def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
+    """``x`` with the slices of ``source`` added at the places in ``index``."""
+    return torch.index_add(x, dim, index, source, alpha=alpha)
+
+
+@index_add.vjp("x")
+def index_add_wrt_x(grad: Tensor) -> Tensor:
+    return grad
+
+
+@index_add.vjp("source")
+def index_add_wrt_source(grad: Tensor, source: Shape, dim: int, index: Tensor, alpha: float) -> Tensor:
+    taken = grad.index_select(dim, index).reshape(source)
+    return taken if alpha == 1 else alpha * taken
+
+
+@primitive(names="index_copy", aten="index_copy.default")
+def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """``x`` with the slices of ``source`` in place of those in ``index``."""
+    return torch.index_copy(x, dim, index, source)
+
+
+@index_copy.vjp("x")
+def index_copy_wrt_x(grad: Tensor, dim: int, index: Tensor) -> Tensor:
+    return grad.index_fill(dim, index, 0)
+
+
+@index_copy.vjp("source")
+def index_copy_wrt_source(grad: Tensor, source: Shape, dim: int, index: Tensor) -> Tensor:
+    return grad.index_select(dim, index).reshape(source)
+
+
+@primitive(names="index_fill", aten="index_fill.int_Scalar index_fill.int_Tensor")
+def index_fill(x: Tensor, dim: int, index: Tensor, value: Tensor) -> Tensor:
+    """``x`` with one value in the slices at ``index``."""
+    return torch.index_fill(x, dim, index, value)  # type: ignore[call-overload,no-any-return]
+
+
+@index_fill.vjp("x")
+def index_fill_wrt_x(grad: Tensor, dim: int, index: Tensor) -> Tensor:
+    return grad.index_fill(dim, index, 0)
+
+
+@index_fill.vjp("value")
+def index_fill_wrt_value(grad: Tensor, dim: int, index: Tensor) -> Tensor:
+    # a place that is named twice is filled once
+    return (grad - grad.index_fill(dim, index, 0)).sum()
+
+
+# Places along an axis, for each element its own
+
+
+@primitive(names="gather", aten="gather.default")
+def gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
+    """For each element of ``index`` the element of ``x`` at that place of axis ``dim``, in the same row."""
+    return torch.gather(x, dim, index)
+
+
+@gather.vjp("x")
+def gather_wrt_x(grad: Tensor, x: Shape, dim: int, index: Tensor) -> Tensor:
+    # an element that was taken several times gets all of their gradients
+    return grad.new_zeros(x).scatter_add(dim, index, grad)
+
+
+@primitive(names="scatter_add", aten="scatter_add.default")
+def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """``x`` with the elements of ``src`` added at the places in ``index``: the adjoint of `gather`."""
+    return torch.scatter_add(x, dim, index, src)
+
+
+@scatter_add.vjp("x")
+def scatter_add_wrt_x(grad: Tensor) -> Tensor:
+    return grad
+
+
+@scatter_add.vjp("src")
+def scatter_add_wrt_src(grad: Tensor, src: Shape, dim: int, index: Tensor) -> Tensor:
+    return _to_larger(grad.gather(dim, index), src)
+
+
+def _to_larger(grad: Any, shape: torch.Size) -> Any:
+    """``grad`` in the front corner of zeros of ``shape``: scattering leaves the rest of a larger source alone."""
+    if grad.shape == shape:
+        return grad
+    return _embedded(grad, shape, tuple(slice(size) for size in grad.shape))
+
+
+@primitive(aten="scatter.src")
+def scatter_src(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """``x`` with the elements of ``src`` at the places in ``index``."""
+    return torch.scatter(x, dim, index, src)
+
+
+@scatter_src.vjp("x")
+def scatter_src_wrt_x(grad: Tensor, dim: int, index: Tensor) -> Tensor:
+    return grad.scatter(dim, index, 0)
+
+
+@scatter_src.vjp("src")
+def scatter_src_wrt_src(grad: Tensor, src: Shape, dim: int, index: Tensor) -> Tensor:
+    return _to_larger(grad.gather(dim, index), src)
+
+
+@primitive(aten="scatter.value")
+def scatter_value(x: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
+    """``x`` with a number at the places in ``index``."""
+    return torch.scatter(x, dim, index, value)
+
+
+@scatter_value.vjp("x")
+def scatter_value_wrt_x(grad: Tensor, dim: int, index: Tensor) -> Tensor:
+    return grad.scatter(dim, index, 0)
+
+
+@composite(names="scatter")
+def scatter(x: Any, dim: int, index: Any, src: Any = None, value: Any = None, *, reduce: str | None = None) -> Any:
+    """``x`` with the elements of ``src``, or one number, at the places of axis ``dim`` in ``index``.
+
+    Args:
+        x: Tensor.
+        dim: The axis.
+        index: Places along it; in the other axes an element stays in its row.
+        src: What to put there: a tensor at least as large as ``index``, or a number.
+        value: The number, by keyword.
+        reduce: ``"add"`` to add instead.
+
+    Returns:
+        The new tensor.
+
+    Raises:
+        UnsupportedError: For ``reduce="multiply"``, which has no derivative in torch either.
+    """
+    src = value if src is None else src
+    if reduce == "multiply":
+        raise UnsupportedError("scatter: reduce='multiply' has no derivative", hint="use scatter_reduce(..., reduce='prod')")
+    if not isinstance(src, (CustomTensor, Tensor)):
+        if reduce is None:
+            return scatter_value(x, dim, index, src)
+        src = torch.full(index.shape, src, dtype=x.dtype, device=x.device)
+    return scatter_src(x, dim, index, src) if reduce is None else scatter_add(x, dim, index, src)
+
+
+@composite(names="take_along_dim")
+def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
+    """`gather` whose arguments broadcast in all other axes; without ``dim`` among all elements."""
+    if dim is None:
+        return gather(reshape_(x, (-1,)), 0, reshape_(indices, (-1,)))
+    dim = dim % x.ndim
+    sizes, places = list(x.shape), list(indices.shape)
+    sizes[dim] = places[dim] = 1
+    shape = list(torch.broadcast_shapes(sizes, places))
+    return gather(
+        expand_(x, (*shape[:dim], x.shape[dim], *shape[dim + 1 :])),
+        dim,
+        torch.broadcast_to(unwrap(indices), (*shape[:dim], indices.shape[dim], *shape[dim + 1 :])),
+    )
+
+
+@composite(names="take", aten="take.default")
+def take(x: Any, index: Any) -> Any:
+    """The elements at places counted through all axes."""
+    return index_(reshape_(x, (-1,)), [unwrap(index)])
+
+
+# Masks
+
+
+@primitive(broadcasts=True, names="masked_fill", aten="masked_fill.Scalar masked_fill.Tensor")
+def masked_fill(x: Tensor, mask: Tensor, value: Tensor) -> Tensor:
+    """``x`` with ``value`` wherever ``mask`` is true."""
+    return torch.masked_fill(x, mask, value)  # type: ignore[arg-type]
+
+
+@masked_fill.vjp("x")
+def masked_fill_wrt_x(grad: Tensor, mask: Tensor) -> Tensor:
+    return grad.masked_fill(mask, 0)
+
+
+@masked_fill.vjp("value")
+def masked_fill_wrt_value(grad: Tensor, mask: Tensor) -> Tensor:
+    return grad.masked_fill(torch.logical_not(mask), 0)
+
+
+@composite(names="masked_select", aten="masked_select.default")
+def masked_select(x: Any, mask: Any) -> Any:
+    """The elements where ``mask`` is true, along one axis; both broadcast."""
+    shape = torch.broadcast_shapes(x.shape, mask.shape)
+    return index_(expand_(x, tuple(shape)), [torch.broadcast_to(unwrap(mask), shape)])
+
+
+@composite(names="masked_scatter", aten="masked_scatter.default")
+def masked_scatter(x: Any, mask: Any, source: Any) -> Any:
+    """``x`` with the elements of ``source``, in order, where ``mask`` is true."""
+    shape = torch.broadcast_shapes(x.shape, mask.shape)
+    mask = torch.broadcast_to(unwrap(mask), shape)
+    values = getitem_(reshape_(source, (-1,)), slice(int(mask.sum())))
+    return index_put_(expand_(x, tuple(shape)), [mask], values)
+
+
+@composite(names="argwhere")
+def argwhere(x: Any) -> Any:
+    """The places of the elements that aren't zero; constants."""
+    return constant_result(torch.argwhere(unwrap(x)))
