@@ -1,8 +1,10 @@
 """Automatic differentiation that can be read: a graph, a tensor, and the rules."""
 
-from neuronix.autograd import errors, ops, testing
+from neuronix.autograd import drawing, errors, ops, testing
 from neuronix.autograd.__about__ import __version__
 from neuronix.autograd.backward import grad
+from neuronix.autograd.checking import gradcheck, gradgradcheck
+from neuronix.autograd.functional import hessian, hvp, jacobian, jvp, vhp, vjp
 from neuronix.autograd.graph import AutogradGraph
 from neuronix.autograd.modes import enable_grad, is_grad_enabled, no_grad, rules_only, set_grad_enabled
 from neuronix.autograd.primitive import Shape, composite, primitive
@@ -16,10 +18,17 @@ __all__ = [
     "CustomTensor",
     "Shape",
     "composite",
+    "drawing",
     "enable_grad",
     "errors",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "hessian",
+    "hvp",
     "is_grad_enabled",
+    "jacobian",
+    "jvp",
     "no_grad",
     "ops",
     "primitive",
@@ -27,4 +36,6 @@ __all__ = [
     "set_grad_enabled",
     "tensor",
     "testing",
+    "vhp",
+    "vjp",
 ]

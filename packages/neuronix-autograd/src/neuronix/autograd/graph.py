@@ -10,6 +10,7 @@ nodes that died in between.
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections import deque
@@ -188,9 +189,7 @@ class AutogradGraph:
             if node is not None:
                 added.append((entry, node))
         if added:
-            for (entry, _), index in zip(
-                added, self._index.add_nodes_from([entry for entry, _ in added]), strict=True
-            ):
+            for (entry, _), index in zip(added, self._index.add_nodes_from([entry for entry, _ in added]), strict=True):
                 entry.index = index
             self._index.add_edges_from_no_data(
                 [
@@ -313,6 +312,20 @@ class AutogradGraph:
                 )
         if self.check_cycle():
             raise GraphError("Cycle detected in autograd graph")
+
+    # Pictures
+
+    def to_dot(self, **options: Any) -> str:
+        """The graph in the DOT language; see [`drawing.to_dot`][neuronix.autograd.drawing.to_dot] for the options."""
+        from neuronix.autograd import drawing
+
+        return drawing.to_dot(self, **options)
+
+    def to_svg(self, path: str | os.PathLike[str] | None = None, **options: Any) -> str:
+        """The graph as an SVG picture; see [`drawing.to_svg`][neuronix.autograd.drawing.to_svg] for the options."""
+        from neuronix.autograd import drawing
+
+        return drawing.to_svg(self, path, **options)
 
     def _node_of(self, tensor: CustomTensor | Node | int) -> Node:
         if isinstance(tensor, int):
