@@ -2,7 +2,8 @@
 
 | file | operations |
 |---|---|
-| ``arithmetic.py`` | + - * / ** // %, maximum, minimum, clamp, where, comparisons |
+| ``arithmetic.py`` | + - * / ** // %, maximum, minimum, clamp, where |
+| ``comparisons.py`` | == < isnan logical_and & ~, … |
 | ``elementwise.py`` | exp, log, sqrt, sin, tanh, … |
 | ``activations.py`` | relu, gelu, softmax, … |
 | ``reductions.py`` | sum, mean, var, max, prod, logsumexp, … |
@@ -11,9 +12,10 @@
 | ``linalg.py`` | matmul, linear, dot, einsum |
 """
 
-from neuronix.autograd.ops import activations, arithmetic, elementwise, indexing, linalg, reductions, shapes
+from neuronix.autograd.ops import activations, arithmetic, comparisons, elementwise, indexing, linalg, reductions, shapes
 from neuronix.autograd.ops.activations import *
 from neuronix.autograd.ops.arithmetic import *
+from neuronix.autograd.ops.comparisons import *
 from neuronix.autograd.ops.elementwise import *
 from neuronix.autograd.ops.indexing import *
 from neuronix.autograd.ops.linalg import *
@@ -23,6 +25,7 @@ from neuronix.autograd.ops.shapes import *
 __all__ = [
     *activations.__all__,
     *arithmetic.__all__,
+    *comparisons.__all__,
     *elementwise.__all__,
     *indexing.__all__,
     *linalg.__all__,
