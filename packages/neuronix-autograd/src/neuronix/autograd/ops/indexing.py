@@ -78,7 +78,7 @@ def embed_wrt_x(grad: Tensor, index: Basic) -> Tensor:
     return grad[index]  # type: ignore[index]
 
 
-def _embedded(grad: Any, shape: Sequence[int], index: Any) -> Any:
+def _embedded(grad: Tensor, shape: Sequence[int], index: Any) -> Tensor:
     """`embed` for rules: what they make of a plain tensor is one."""
     shape = tuple(shape)
     return embed(grad, shape, index) if isinstance(grad, CustomTensor) else embed.primitive.forward(grad, shape, index)
@@ -437,7 +437,7 @@ def scatter_add_wrt_src(grad: Tensor, src: Shape, dim: int, index: Tensor) -> Te
     return _to_larger(grad.gather(dim, index), src)
 
 
-def _to_larger(grad: Any, shape: torch.Size) -> Any:
+def _to_larger(grad: Tensor, shape: torch.Size) -> Tensor:
     """``grad`` in the front corner of zeros of ``shape``: scattering leaves the rest of a larger source alone."""
     if grad.shape == shape:
         return grad

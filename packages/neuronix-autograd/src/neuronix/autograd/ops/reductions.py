@@ -16,7 +16,6 @@ from torch import Tensor
 from neuronix.autograd.errors import UnsupportedError
 from neuronix.autograd.inplace import unwrap
 from neuronix.autograd.primitive import Shape, composite, primitive
-from neuronix.autograd.recording import constant_result
 
 __all__ = [
     "all",
@@ -59,7 +58,7 @@ Dims = int | tuple[int, ...] | None
 # What rules share
 
 
-def restore_axes(grad: Any, shape: torch.Size, dim: Dims, keepdim: bool) -> Any:
+def restore_axes(grad: Tensor, shape: torch.Size, dim: Dims, keepdim: bool) -> Tensor:
     """``grad`` with the reduced axes of an argument of ``shape`` again, of size one."""
     if keepdim or dim is None or dim == () or not shape:
         return grad
@@ -79,7 +78,7 @@ def count(shape: torch.Size, dim: Dims) -> int:
     return math.prod(shape[axis] for axis in dim)
 
 
-def scatter_back(grad: Any, shape: torch.Size, dim: int, index: Any, keepdim: bool = True) -> Any:
+def scatter_back(grad: Tensor, shape: torch.Size, dim: int, index: Tensor, keepdim: bool = True) -> Tensor:
     """Zeros of ``shape`` with ``grad`` where along ``dim`` the values were taken from: selection's adjoint."""
     if not shape:
         return grad
@@ -254,7 +253,7 @@ def std_mean(
 # Extremes
 
 
-def _shared_among_ties(grad: Any, x: Any, out: Any, dim: Dims, keepdim: bool) -> Any:
+def _shared_among_ties(grad: Tensor, x: Tensor, out: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     """Each of the equal extremes gets the same part of the gradient: the mean of all choices of one of them."""
     ties = restore_axes(out, x.shape, dim, keepdim) == x
     return restore_axes(grad, x.shape, dim, keepdim) * ties / ties.sum(dim, True)
@@ -511,7 +510,7 @@ def cumsum_wrt_x(grad: Tensor, dim: int) -> Tensor:
     return _from_the_end(grad, dim)
 
 
-def _from_the_end(x: Any, dim: int) -> Any:
+def _from_the_end(x: Tensor, dim: int) -> Tensor:
     return x.flip(dim).cumsum(dim).flip(dim) if x.ndim else x
 
 
@@ -523,24 +522,29 @@ def cumprod(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
 
 @cumprod.vjp("x")
 def cumprod_wrt_x(grad: Tensor, x: Tensor, dim: int) -> Tensor:
-    """Right at zeros too, and to any order: nothing is divided.
-
-    Product i contains element k if i ≥ k, so the gradient is (Π before k) · S_k, where
-    S_k = Σ_{i≥k} grad_i · Π_{k<j≤i} x_j obeys S_k = grad_k + x_{k+1} · S_{k+1}.  Doubling the reach of that recurrence
-    (S_k = sums_k + factors_k · S_{k+reach}) solves it in log₂ n steps.
-    """
-    if not x.ndim:
+    # Product i contains element k if i ≥ k, so the gradient is (Π before k) · S_k, where
+    # S_k = Σ_{i≥k} grad_i · Π_{k<j≤i} x_j = grad_k + x_{k+1} · S_{k+1}.  Nothing is divided: it is right at zeros too.
+    if not x.numel() or not x.ndim:
         return grad
     x = x.to(grad.dtype)
-    sums, factors, reach = grad, _shifted(x, dim, -1, 0), 1
-    while reach < x.shape[dim]:
+    return _product_before(x, dim) * _recurrence(grad, _shifted(x, dim, -1, 0), dim)
+
+
+def _recurrence(terms: Tensor, factors: Tensor, dim: int) -> Tensor:
+    """The solution of S_k = terms_k + factors_k · S_{k+1} along an axis.
+
+    Substituting the recurrence into itself doubles its reach, S_k = sums_k + factors_k · S_{k+reach}; so log₂ n steps
+    on whole tensors solve it, each of which can be differentiated.
+    """
+    sums, reach = terms, 1
+    while reach < terms.shape[dim]:
         sums = sums + factors * _shifted(sums, dim, -reach, 0)
         factors = factors * _shifted(factors, dim, -reach, 0)
         reach *= 2
-    return _product_before(x, dim) * sums
+    return sums
 
 
-def _shifted(x: Any, dim: int, by: int, fill: int) -> Any:
+def _shifted(x: Tensor, dim: int, by: int, fill: int) -> Tensor:
     """``x`` moved along ``dim`` by ``by`` places, to its end or (negative) to its beginning."""
     size = x.shape[dim]
     filling = x.new_full((*x.shape[:dim], abs(by), *x.shape[dim:][1:]), fill)
@@ -548,7 +552,7 @@ def _shifted(x: Any, dim: int, by: int, fill: int) -> Any:
     return torch.cat([filling, kept] if by > 0 else [kept, filling], dim)
 
 
-def _product_before(x: Any, dim: int) -> Any:
+def _product_before(x: Tensor, dim: int) -> Tensor:
     return _shifted(x, dim, 1, 1).cumprod(dim) if x.shape[dim] else x
 
 
@@ -599,15 +603,11 @@ def logcumsumexp(x: Tensor, dim: int) -> Tensor:
 
 @logcumsumexp.vjp("x")
 def logcumsumexp_wrt_x(grad: Tensor, out: Tensor, x: Tensor, dim: int) -> Tensor:
-    # Σ_{i≥k} grad_i · exp(x_k - out_i), with the sum in logarithms (of |grad|, by sign) so that nothing overflows
-    if not x.ndim:
+    # Σ_{i≥k} grad_i · exp(x_k - out_i) = exp(x_k - out_k) · S_k with S_k = grad_k + exp(out_k - out_{k+1}) · S_{k+1}; no
+    # exponent is positive, because out grows along the axis
+    if not x.numel() or not x.ndim:
         return grad
-    zero = torch.zeros_like(grad)
-    return _weighed(torch.maximum(grad, zero), out, x, dim) - _weighed(torch.maximum(-grad, zero), out, x, dim)
-
-
-def _weighed(grad: Any, out: Any, x: Any, dim: int) -> Any:
-    return torch.exp(torch.logcumsumexp((torch.log(grad) - out).flip(dim), dim).flip(dim) + x)
+    return torch.exp(x - out) * _recurrence(grad, torch.exp(out - _shifted(out, dim, -1, 0)), dim)
 
 
 # Norms
@@ -677,31 +677,31 @@ def norm(
 # Constants: results that are integers or booleans
 
 
-@composite(names="argmax", aten="argmax.default")
-def argmax(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The position of the largest element, among all or along ``dim``; it has no derivative."""
-    return constant_result(torch.argmax(unwrap(x), dim, keepdim))
+@primitive(constant=True, names="argmax", aten="argmax.default")
+def argmax(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """The position of the largest element, among all or along ``dim``."""
+    return torch.argmax(x, dim, keepdim)
 
 
-@composite(names="argmin", aten="argmin.default")
-def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The position of the smallest element, among all or along ``dim``; it has no derivative."""
-    return constant_result(torch.argmin(unwrap(x), dim, keepdim))
+@primitive(constant=True, names="argmin", aten="argmin.default")
+def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """The position of the smallest element, among all or along ``dim``."""
+    return torch.argmin(x, dim, keepdim)
 
 
-@composite(names="any", aten="any.default any.dim any.dims")
-def any(x: Any, dim: int | tuple[int, ...] | None = None, keepdim: bool = False) -> Any:
+@primitive(constant=True, names="any", aten="any.default any.dim any.dims")
+def any(x: Tensor, dim: int | tuple[int, ...] | None = None, keepdim: bool = False) -> Tensor:
     """Whether an element isn't zero, among all or along ``dim``."""
-    return constant_result(torch.any(unwrap(x)) if dim is None else torch.any(unwrap(x), dim, keepdim))
+    return torch.any(x) if dim is None else torch.any(x, dim, keepdim)
 
 
-@composite(names="all", aten="all.default all.dim all.dims")
-def all(x: Any, dim: int | tuple[int, ...] | None = None, keepdim: bool = False) -> Any:
+@primitive(constant=True, names="all", aten="all.default all.dim all.dims")
+def all(x: Tensor, dim: int | tuple[int, ...] | None = None, keepdim: bool = False) -> Tensor:
     """Whether no element is zero, among all or along ``dim``."""
-    return constant_result(torch.all(unwrap(x)) if dim is None else torch.all(unwrap(x), dim, keepdim))
+    return torch.all(x) if dim is None else torch.all(x, dim, keepdim)
 
 
-@composite(names="count_nonzero", aten="count_nonzero.default count_nonzero.dim_IntList")
-def count_nonzero(x: Any, dim: int | tuple[int, ...] | None = None) -> Any:
+@primitive(constant=True, names="count_nonzero", aten="count_nonzero.default count_nonzero.dim_IntList")
+def count_nonzero(x: Tensor, dim: int | tuple[int, ...] | None = None) -> Tensor:
     """How many elements aren't zero, among all or along ``dim``."""
-    return constant_result(torch.count_nonzero(unwrap(x), dim))
+    return torch.count_nonzero(x, dim)

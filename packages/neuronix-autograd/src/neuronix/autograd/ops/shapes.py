@@ -459,11 +459,12 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 @cat.vjp("tensors")
-def cat_wrt_tensors(grad: Tensor, tensors: list[torch.Size], dim: int) -> Any:
+def cat_wrt_tensors(grad: Tensor, tensors: Shape, dim: int) -> list[Tensor]:
+    shapes: Any = tensors  # one for each tensor
     # torch takes empty 1-d tensors along with others of any number of axes
-    sizes = [0 if len(shape) != grad.ndim else shape[dim] for shape in tensors]
-    parts = torch.split(grad, sizes, dim)
-    return [p if p.ndim == len(s) else p.new_zeros(s) for p, s in zip(parts, tensors, strict=True)]
+    sizes = [shape[dim] if len(shape) == grad.ndim else 0 for shape in shapes]
+    parts = grad.split(sizes, dim)
+    return [p if p.ndim == len(s) else p.new_zeros(s) for p, s in zip(parts, shapes, strict=True)]
 
 
 @primitive(names="stack", aten="stack.default")
@@ -791,7 +792,7 @@ def contiguous_wrt_x(grad: Tensor) -> Tensor:
     return grad
 
 
-@composite(names="positive", aten="alias.default")
+@composite(names="positive __pos__", aten="alias.default")
 def alias(x: Any) -> Any:
     """The tensor itself, as a view."""
     return view_(x, tuple(x.shape)) if x.is_contiguous() else expand_(x, tuple(x.shape))
