@@ -152,7 +152,7 @@ def test_history_can_be_walked() -> None:
     assert node is not None
     assert (node.name, tuple(node.shape), len(node.parents)) == ("mul", (2,), 2)
     assert node.parents[1] is None and node.parents[0].is_leaf
-    assert_close(node.saved_values["y"], torch.tensor([3.0, 4.0]))
+    assert_close(node.saved_values["other"], torch.tensor([3.0, 4.0]))
     assert node.saved_values["x"] is None  # the constant needs no gradient, so x isn't kept for it
     assert node.next_functions[0][0] is node.parents[0]
     assert repr(node) == "<mul(leaf, constant) -> (2,)>"

@@ -63,7 +63,7 @@ def _kernel_name(rule: Rule) -> str:
     return f"kernel_{'_'.join(rule.wrt)}"
 
 
-# The call
+# The call (its own names begin with an underscore, so that no parameter's name can meet them)
 
 
 def _call(op: Primitive, name: str) -> list[str]:
@@ -72,13 +72,14 @@ def _call(op: Primitive, name: str) -> list[str]:
         lines += _unwrap(op, parameter)
     lines += [
         "    try:",
-        f"        value = forward({_arguments(op)})",
-        "    except ARGUMENT_ERRORS as error:",
-        f"        raise explained(op, error, ({''.join(f'{p}_data, ' for p in op.parameters)})) from error",
+        f"        _value = forward({_arguments(op)})",
+        "    except ARGUMENT_ERRORS as _error:",
+        f"        raise explained(op, _error, ({''.join(f'{p}_data, ' for p in op.parameters)})) from _error",
     ]
     if op.differentiable:
         lines += _record(op)
-    lines.append(f"    return {'view_of(constant_result(value), ' + op.parameters[0] + ')' if op.view else 'constant_result(value)'}")
+    result = f"view_of(constant_result(_value), {op.parameters[0]})" if op.view else "constant_result(_value)"
+    lines.append(f"    return {result}")
     return lines
 
 
@@ -122,72 +123,73 @@ def _unwrap(op: Primitive, name: str) -> list[str]:
 def _record(op: Primitive) -> list[str]:
     """Statements that make the node, if an argument requires grad, and return the result."""
     names = op.differentiable
-    any_tracked = " or ".join(f"{name}_tracked" for name in names)
-    lines = [f"    if ({any_tracked}) and is_grad_enabled():"]
-    if op.broadcasts:
-        lines.append("        shape = value.shape")
-    else:
-        lines.append("        shape = value.shape if isinstance(value, Tensor) else None")
-    lines += ["        dtype = value.dtype if shape is not None else first_dtype(value)", "        graph = current_graph()"]
+    shape = "_value.shape" if op.broadcasts else "_value.shape if isinstance(_value, Tensor) else None"
+    lines = [
+        f"    if ({' or '.join(f'{name}_tracked' for name in names)}) and is_grad_enabled():",
+        f"        _shape = {shape}",
+        f"        _dtype = {'_value.dtype' if op.broadcasts else 'first_dtype(_value) if _shape is None else _value.dtype'}",
+        "        _graph = current_graph()",
+    ]
     for name in names:
         lines += _parent(op, name)
-    parents = [f"{name}_parent" for name in names if not op.takes_list(name)]
-    lists = [f"*{name}_parents" for name in names if op.takes_list(name)]
-    restores = [f"{name}_restore" for name in names if not op.takes_list(name)]
-    list_restores = [f"*{name}_restores" for name in names if op.takes_list(name)]
-    changed = " or ".join([*restores, *(f"any({r[1:]})" for r in list_restores)])
+    singles = [name for name in names if not op.takes_list(name)]
+    lists = [name for name in names if op.takes_list(name)]
+    parents = [*(f"{name}_parent" for name in singles), *(f"*{name}_parents" for name in lists)]
+    restores = [*(f"{name}_restore" for name in singles), *(f"*{name}_restores" for name in lists)]
+    changed = [*(f"{name}_restore" for name in singles), *(f"any({name}_restores)" for name in lists)]
     lines += [
-        "        restore = None",
-        f"        if {changed}:",
-        "            if not is_differentiable(dtype):",
-        "                return constant_result(value)",
-        f"            restore = ({', '.join([*restores, *list_restores])},)",
-        "        node = Node.__new__(Node)",
-        "        node.op = op",
-        f"        node.parents = ({', '.join([*parents, *lists])},)",
-        "        node.restore = restore",
-        "        node.shape = shape",
+        "        _restore = None",
+        f"        if {' or '.join(changed)}:",
+        "            if not is_differentiable(_dtype):",
+        "                return constant_result(_value)",
+        f"            _restore = ({', '.join(restores)},)",
+        "        _node = Node.__new__(Node)",
+        "        _node.op = op",
+        f"        _node.parents = ({', '.join(parents)},)",
+        "        _node.restore = _restore",
+        "        _node.shape = _shape",
+        f"        _node.pullback = {'complex_pullback if _dtype.is_complex else pullback' if op.holomorphic else 'pullback'}",
+        *_save(op),
+        "        _graph.record(_node)",
     ]
-    lines.append("        node.pullback = complex_pullback if dtype.is_complex else pullback" if op.holomorphic else
-                 "        node.pullback = pullback")
-    lines += _save(op)
+    if not op.broadcasts:
+        results = "outputs_of(_node, _value)"
+        lines += [
+            "        if _shape is None:",
+            f"            return {f'view_of({results}, {op.parameters[0]})' if op.view else results}",
+        ]
     lines += [
-        "        graph.record(node)",
-        "        if shape is None:",
-        "            return outputs_of(node, value)",
-        "        out = CustomTensor.__new__(CustomTensor)",
-        "        out._data = value",
-        "        out._requires_grad = True",
-        "        out._node = node",
-        "        out._grad = out._base = out._views = out._hooks = None",
+        "        _out = CustomTensor.__new__(CustomTensor)",
+        "        _out._data = _value",
+        "        _out._requires_grad = True",
+        "        _out._node = _node",
+        "        _out._version = _value._version",
+        "        _out._grad = _out._base = _out._views = _out._hooks = None",
+        f"        return {f'view_of(_out, {op.parameters[0]})' if op.view else '_out'}",
     ]
-    if op.view:
-        lines += ["        out._version = value._version", f"        return view_of(out, {op.parameters[0]})"]
-    else:
-        lines += ["        out._version = 0", "        return out"]
     return lines
 
 
 def _parent(op: Primitive, name: str) -> list[str]:
     """Statements that find the node of an argument, and what its gradient must be brought back to."""
     if op.takes_list(name):
-        return [f"        {name}_parents, {name}_restores = list_parents(op, graph, {name}, dtype)"]
-    different = f"{name}_data.dtype is not dtype"
-    if op.broadcasts:
-        different = f"{name}_data.shape != shape or {different}"
+        return [f"        {name}_parents, {name}_restores = list_parents(op, _graph, {name}, _dtype)"]
+    different = f"{name}_data.dtype is not _dtype"
+    if op.broadcasts:  # a node knows its result's shape, and asking it is cheaper than asking the tensor
+        different = f"{name}_parent.shape != _shape or {different}"
     return [
         f"        {name}_parent = {name}_restore = None",
         f"        if {name}_tracked:",
         f"            {name}_parent = {name}._node",
         f"            if {name}_parent is None:",
-        f"                {name}_parent = graph.leaf_node({name})",
+        f"                {name}_parent = _graph.leaf_node({name})",
         "            else:",
         f"                if {name}_data._version != {name}._version:",
         f"                    raise changed_behind(op, {name!r}, {name})",
-        f"                if {name}_parent.graph is not graph:",
-        f"                    graph.admit({name}_parent, op.name)",
+        f"                if {name}_parent.graph is not _graph:",
+        f"                    _graph.admit({name}_parent, op.name)",
         f"            if {different}:",
-        f"                {name}_restore = ({name}_data.shape, {name}_data.dtype)",
+        f"                {name}_restore = ({name}_parent.shape, {name}_data.dtype)",
     ]
 
 
@@ -195,16 +197,17 @@ def _save(op: Primitive) -> list[str]:
     """The statement that keeps what the rules of the arguments that require grad name."""
     values, versions = [], []
     for name in op.saved_names:
-        source = "value" if name == "out" else f"{name}_data"
+        source = "_value" if name == "out" else f"{name}_data"
         users = op.needed_by(name)
-        condition = "" if set(users) >= set(op.differentiable) else f" if {' or '.join(f'{u}_tracked' for u in users)} else None"
+        always = set(users) >= set(op.differentiable)
+        condition = "" if always else f" if {' or '.join(f'{user}_tracked' for user in users)} else None"
         if op.keeps_shape_only(name):
             values.append(f"shape_of({source}){condition}")
         else:
             values.append(f"{source}{condition}")
             if _has_version(op, name):
                 versions.append(f"version_of({source}){condition}")
-    return [f"        node.saved = ({''.join(f'{item}, ' for item in [*values, *versions])})"]
+    return [f"        _node.saved = ({''.join(f'{item}, ' for item in [*values, *versions])})"]
 
 
 def _has_version(op: Primitive, name: str) -> bool:

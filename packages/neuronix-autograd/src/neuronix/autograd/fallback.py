@@ -114,7 +114,7 @@ def call(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
             return entered[id(value)][1]
         return _custom(_current(value))
 
-    with _keys_of_entry():
+    with _keys_of_entry(), _below_transforms():
         inputs, named = tree_map(enter, (tuple(args), dict(kwargs)))
         torch._enable_functionalization(reapply_views=True)
         try:
@@ -165,6 +165,12 @@ def _keys_of_entry() -> Iterator[None]:
         _keys.reset(token)
 
 
+def _below_transforms() -> Any:
+    """Keep torch.vmap out while a function is taken apart: it is for the operations that come out to be batched."""
+    keys = torch._C.DispatchKeySet(torch._C.DispatchKey.FuncTorchDynamicLayerFrontMode)
+    return torch._C._ExcludeDispatchKeyGuard(keys | torch._C.DispatchKeySet(torch._C.DispatchKey.FuncTorchDynamicLayerBackMode))
+
+
 def _answer(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Answer one ATen overload."""
     overload = str(func).removeprefix("aten.")
@@ -175,6 +181,8 @@ def _answer(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         return _run(handler, args, kwargs)
     if overload in _VALUE_INDEPENDENT or not is_recorded(*_customs(args), *_customs(kwargs)):
         return _run(func, *_values((args, kwargs)))
+    if func._can_decompose():  # a composite of torch's own, called by a decomposition
+        return func.decompose(*args, **kwargs)
     decomposition = _decompositions().get(func)  # a primitive of torch's has none, so this ends
     if decomposition is not None and not overload.split(".")[0].endswith("_backward"):
         return decomposition(*args, **kwargs)

@@ -45,6 +45,11 @@ Shape: TypeAlias = torch.Size
 """Annotates a rule's parameter of which only the shape is kept, not the values."""
 
 
+def _is_shape(annotation: Any) -> bool:
+    """Whether an annotation says `Shape`, or a list of shapes (of a list argument's tensors)."""
+    return annotation in (Shape, "Shape", "torch.Size", list[Shape], "list[Shape]", "list[torch.Size]")
+
+
 class PrimitiveFunction(Protocol):
     """What [`primitive`][neuronix.autograd.primitive] makes of a function."""
 
@@ -77,7 +82,7 @@ class Rule:
         signature = inspect.signature(function)
         self.parameters = tuple(signature.parameters)
         self.shapes = frozenset(
-            name for name, parameter in signature.parameters.items() if parameter.annotation in (Shape, "Shape", "torch.Size")
+            name for name, parameter in signature.parameters.items() if _is_shape(parameter.annotation)
         )
         legal = (*_RESERVED, *op.parameters)
         for name in self.parameters:

@@ -187,7 +187,7 @@ def is_differentiable(dtype: torch.dtype) -> bool:
 
 def shape_of(value: Any) -> Any:
     """The shape that stands for a value in a rule; numbers are 0-d."""
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [shape_of(item) for item in value]
     return value.shape if isinstance(value, Tensor) else torch.Size()
 
@@ -226,7 +226,7 @@ def recorded_output(value: Any, node: Node) -> Any:
     """A saved result linked to its history."""
     if isinstance(value, Tensor):
         return new_result(value, node)
-    return outputs_of(node, value)
+    return None if value is None else outputs_of(node, value)
 
 
 # Gradients

@@ -9,6 +9,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import cache
+from operator import attrgetter
+from types import GetSetDescriptorType
 from typing import Any
 
 import torch
@@ -108,11 +110,18 @@ def name_of(func: Callable[..., Any]) -> str:
 
 
 def bind_remaining_methods() -> None:
-    """Give CustomTensor every method that torch tensors have and that no declaration has bound."""
+    """Give CustomTensor the methods and attributes that torch tensors have and that nothing else has bound."""
     for func in torch.overrides.get_overridable_functions()[torch.Tensor]:
         name = getattr(func, "__name__", "")
         if getattr(torch.Tensor, name, None) is func and name not in CustomTensor.__dict__ and not name.startswith("__"):
             setattr(CustomTensor, name, _method(func, name))
+    for name, attribute in vars(torch._C.TensorBase).items():
+        if name in CustomTensor.__dict__ or not isinstance(attribute, GetSetDescriptorType):
+            continue
+        if name in ("real", "imag"):
+            setattr(CustomTensor, name, property(_method(attribute.__get__, name)))
+        elif name.startswith("is_"):  # is_sparse, is_meta, …: about the values alone
+            setattr(CustomTensor, name, property(attrgetter(f"_data.{name}")))
 
 
 def _method(func: Callable[..., Any], name: str) -> Callable[..., Any]:
