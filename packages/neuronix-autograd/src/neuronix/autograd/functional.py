@@ -248,7 +248,9 @@ def hessian(
     given, single = _as_tuple(inputs)
 
     def gradient(*tensors: CustomTensor) -> Any:
-        found = jacobian(lambda *leaves: _scalar(func(*leaves), "hessian"), tensors, create_graph=True, strict=strict)
+        found = jacobian(
+            lambda *leaves: _scalar(func(*leaves), "hessian").reshape(()), tensors, create_graph=True, strict=strict
+        )
         return found[0] if single else found
 
     return jacobian(
@@ -505,14 +507,14 @@ def _vector_of(value: Any, like: CustomTensor, what: str) -> CustomTensor:
 
 
 def _scalar(value: Any, name: str) -> CustomTensor:
-    """The single output of a function of which a Hessian is taken, as a 0-d tensor."""
+    """The single output of a function of which a Hessian is taken."""
     output = _output_of(value, f"{name}: the output")
     if output.numel() != 1:
         raise GradientError(
             f"{name}: the function returned a tensor of shape {tuple(output.shape)}; it must have one element",
             hint="sum() it, or take the jacobian",
         )
-    return output if output.ndim == 0 else output.reshape(())
+    return output
 
 
 def _as_tuple(value: Any) -> tuple[list[Any], bool]:
