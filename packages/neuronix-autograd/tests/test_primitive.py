@@ -249,3 +249,22 @@ def test_a_rule_declared_after_the_first_call_counts() -> None:
     x.grad = None
     double(x).backward()
     assert x.grad.item() == 2
+
+
+def test_a_value_that_one_rule_keeps_whole_and_another_by_its_shape() -> None:
+    @primitive
+    def scaled_sum(x: Tensor, w: Tensor) -> Tensor:
+        return (x * w).sum()
+
+    @scaled_sum.vjp("x")
+    def scaled_sum_wrt_x(grad: Tensor, w: Tensor) -> Tensor:
+        return grad * w
+
+    @scaled_sum.vjp("w")
+    def scaled_sum_wrt_w(grad: Tensor, x: Tensor, w: Shape) -> Tensor:
+        return (grad * x).reshape(w)
+
+    x, w = tensor([1.0, 2.0], requires_grad=True), tensor([3.0, 4.0], requires_grad=True)
+    gx, gw = grad(scaled_sum(x, w), [x, w], create_graph=True)
+    assert (gx.tolist(), gw.tolist()) == ([3.0, 4.0], [1.0, 2.0])
+    assert grad(gx.sum(), w)[0].tolist() == [1.0, 1.0]

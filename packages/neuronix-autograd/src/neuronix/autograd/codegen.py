@@ -197,7 +197,8 @@ def _save(op: Primitive) -> list[str]:
     """The statement that keeps what the rules of the arguments that require grad name."""
     values, versions = [], []
     for name in op.saved_names:
-        source = "_value" if name == "out" else f"{name}_data"
+        argument = name.removesuffix(".shape")
+        source = "_value" if argument == "out" else f"{argument}_data"
         users = op.needed_by(name)
         always = set(users) >= set(op.differentiable)
         condition = "" if always else f" if {' or '.join(f'{user}_tracked' for user in users)} else None"
@@ -248,7 +249,7 @@ def _pullback(op: Primitive, name: str, *, conjugate: bool) -> list[str]:
 
 
 def _local(name: str) -> str:
-    return f"{name}_saved"
+    return f"{name.replace('.', '_')}_saved"
 
 
 def _rewrap(op: Primitive, saved: list[str]) -> list[str]:
@@ -281,12 +282,12 @@ def _apply_rule(op: Primitive, rule: Rule, names: tuple[str, ...], conjugate: bo
     if kernel is not None:
         lines += [
             "        if recording or uses_rules_only() or not is_plain(grad):",
-            f"            {targets} = {_rule_name(rule)}({_rule_arguments(rule)})",
+            f"            {targets} = {_rule_name(rule)}({_rule_arguments(op, rule)})",
             "        else:",
-            f"            {targets} = {_kernel_name(kernel)}({_rule_arguments(kernel)})",
+            f"            {targets} = {_kernel_name(kernel)}({_rule_arguments(op, kernel)})",
         ]
     else:
-        lines.append(f"        {targets} = {_rule_name(rule)}({_rule_arguments(rule)})")
+        lines.append(f"        {targets} = {_rule_name(rule)}({_rule_arguments(op, rule)})")
     for name in rule.wrt:
         position = names.index(name)
         if op.takes_list(name):
@@ -306,5 +307,13 @@ def _apply_rule(op: Primitive, rule: Rule, names: tuple[str, ...], conjugate: bo
     return lines
 
 
-def _rule_arguments(rule: Rule) -> str:
-    return ", ".join(n if n in ("grad", "needs") else _local(n) for n in rule.parameters)
+def _rule_arguments(op: Primitive, rule: Rule) -> str:
+    arguments = []
+    for name in rule.parameters:
+        if name in ("grad", "needs"):
+            arguments.append(name)
+        elif name in rule.shapes and not op.keeps_shape_only(name):  # kept whole, for another rule
+            arguments.append(f"shape_of({_local(name)})")
+        else:
+            arguments.append(_local(name))
+    return ", ".join(arguments)

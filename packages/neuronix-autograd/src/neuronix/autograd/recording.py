@@ -189,7 +189,7 @@ def shape_of(value: Any) -> Any:
     """The shape that stands for a value in a rule; numbers are 0-d."""
     if isinstance(value, (list, tuple)):
         return [shape_of(item) for item in value]
-    return value.shape if isinstance(value, Tensor) else torch.Size()
+    return value.shape if isinstance(value, (Tensor, CustomTensor)) else torch.Size()
 
 
 def version_of(value: Any) -> int | None:
