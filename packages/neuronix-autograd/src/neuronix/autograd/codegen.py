@@ -308,12 +308,4 @@ def _apply_rule(op: Primitive, rule: Rule, names: tuple[str, ...], conjugate: bo
 
 
 def _rule_arguments(op: Primitive, rule: Rule) -> str:
-    arguments = []
-    for name in rule.parameters:
-        if name in ("grad", "needs"):
-            arguments.append(name)
-        elif name in rule.shapes and not op.keeps_shape_only(name):  # kept whole, for another rule
-            arguments.append(f"shape_of({_local(name)})")
-        else:
-            arguments.append(_local(name))
-    return ", ".join(arguments)
+    return ", ".join(n if n in ("grad", "needs") else _local(op.slot(rule, n)) for n in rule.parameters)

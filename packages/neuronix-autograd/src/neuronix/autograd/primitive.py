@@ -173,23 +173,28 @@ class Primitive:
         """The rules, a joint one once, in the order of their arguments."""
         return list({id(rule): rule for name in self.differentiable for rule in [self.rules[name]]}.values())
 
+    def slot(self, rule: Rule, name: str) -> str:
+        """Under which name a node keeps what a rule calls ``name``: ``"x.shape"`` where other rules want ``x`` whole."""
+        return f"{name}.shape" if name in rule.shapes and not self.keeps_shape_only(name) else name
+
+    def _users(self, slot: str) -> list[Rule]:
+        rules = (*self.rules.values(), *self.kernels.values())
+        return [rule for rule in rules for name in rule.saved if self.slot(rule, name) == slot]
+
     @property
     def saved_names(self) -> tuple[str, ...]:
         """The names of the saved values, in the order in which a node keeps them."""
-        names: dict[str, None] = {}
-        for rule in (*self.rules.values(), *self.kernels.values()):
-            names.update(dict.fromkeys(rule.saved))
-        return tuple(names)
+        rules = (*self.rules.values(), *self.kernels.values())
+        return tuple(dict.fromkeys(self.slot(rule, name) for rule in rules for name in rule.saved))
 
-    def keeps_shape_only(self, name: str) -> bool:
+    def keeps_shape_only(self, slot: str) -> bool:
         """Whether every rule that names this value wants its shape alone."""
-        users = [rule for rule in (*self.rules.values(), *self.kernels.values()) if name in rule.saved]
-        return all(name in rule.shapes for rule in users)
+        rules = (*self.rules.values(), *self.kernels.values())
+        return slot.endswith(".shape") or all(slot in rule.shapes for rule in rules if slot in rule.saved)
 
-    def needed_by(self, name: str) -> tuple[str, ...]:
+    def needed_by(self, slot: str) -> tuple[str, ...]:
         """The arguments whose rules name this saved value."""
-        users = (rule for rule in (*self.rules.values(), *self.kernels.values()) if name in rule.saved)
-        return tuple(dict.fromkeys(argument for rule in users for argument in rule.wrt))
+        return tuple(dict.fromkeys(argument for rule in self._users(slot) for argument in rule.wrt))
 
     def name_saved(self, saved: tuple[Any, ...]) -> dict[str, Any]:
         """A node's saved values by name."""
