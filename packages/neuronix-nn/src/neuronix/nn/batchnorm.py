@@ -1,0 +1,166 @@
+"""Batch normalisation."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from neuronix.autograd import CustomTensor
+from neuronix.autograd.errors import ShapeError
+from neuronix.nn import functional, init
+from neuronix.nn.functional.arguments import rank
+from neuronix.nn.module import Module
+from neuronix.nn.parameter import Parameter
+from neuronix.nn.tensor_like import TensorLike
+
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
+
+
+class _BatchNorm(Module):
+    """Batch normalisation of inputs whose number of axes is one of `ranks`."""
+
+    ranks: ClassVar[tuple[int, ...]]
+
+    weight: Parameter | None  # (num_features,)
+    bias: Parameter | None  # (num_features,)
+    running_mean: Tensor | None  # (num_features,)
+    running_var: Tensor | None  # (num_features,)
+    num_batches_tracked: Tensor | None  # ()
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+        self.affine = affine
+        self.track_running_stats = track_running_stats
+
+        def empty() -> Tensor:
+            return torch.empty(num_features, device=device, dtype=dtype)
+
+        self.register_parameter("weight", Parameter(empty()) if affine else None)
+        self.register_parameter("bias", Parameter(empty()) if affine and bias else None)
+        count = torch.tensor(0, device=device)
+        self.register_buffer("running_mean", empty() if track_running_stats else None)
+        self.register_buffer("running_var", empty() if track_running_stats else None)
+        self.register_buffer("num_batches_tracked", count if track_running_stats else None)
+        self.reset_parameters()
+
+    def reset_running_stats(self) -> None:
+        """Forget the batches: mean 0, variance 1, none counted."""
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+            self.running_mean.zero_()
+            self.running_var.fill_(1)
+            self.num_batches_tracked.zero_()
+
+    def reset_parameters(self) -> None:
+        """Set weights to one, biases to zero, and forget the batches."""
+        self.reset_running_stats()
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+    def forward(self, input: TensorLike) -> CustomTensor:
+        """Apply the layer; in training, move the running statistics."""
+        if rank(input, f"{type(self).__name__}: input") not in self.ranks:
+            wanted = " or ".join(f"{ndim}D" for ndim in self.ranks)
+            raise ShapeError(f"{type(self).__name__}: expected {wanted} input, got shape {tuple(input.shape)}")
+        counted = self.num_batches_tracked if self.training else None
+        momentum = self.momentum
+        if momentum is None:  # the mean of all batches so far: the n-th one has the weight 1/n
+            momentum = 0.0 if counted is None else 1.0 / (float(counted) + 1)
+        out = functional.batch_norm(
+            input,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or self.running_mean is None,
+            momentum,
+            self.eps,
+        )
+        if counted is not None:
+            counted.add_(1)  # last, so that nothing has changed if the input doesn't fit
+        return out
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments."""
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch normalisation of (N, C) or (N, C, L); see [`BatchNorm2d`][neuronix.nn.BatchNorm2d].
+
+    Example:
+        >>> import torch
+        >>> from neuronix import nn
+        >>> nn.BatchNorm1d(3)(torch.randn(8, 3)).shape
+        torch.Size([8, 3])
+    """
+
+    ranks = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    """Batch normalisation of images (N, C, H, W): each channel gets mean 0 and variance 1, then a learnt scale and shift.
+
+    In training the statistics are the batch's, and running ones follow them; in evaluation (``eval()``) the running ones are
+    used.  See [`functional.batch_norm`][neuronix.nn.functional.batch_norm].
+
+    Args:
+        num_features: C.
+        eps: Added to the variance.
+        momentum: How far the running statistics move to each batch's; ``None`` for the mean of all batches.
+        affine: Whether there are a weight and a bias.
+        track_running_stats: Whether there are running statistics; without them the batch's are always used.
+        device: Where parameters and buffers live.
+        dtype: Their element type.
+        bias: Whether there is a bias, if ``affine``.
+
+    Example:
+        >>> import torch
+        >>> from neuronix import nn
+        >>> layer = nn.BatchNorm2d(2)
+        >>> layer(torch.randn(4, 2, 3, 3)).shape
+        torch.Size([4, 2, 3, 3])
+        >>> layer.num_batches_tracked
+        tensor(1)
+
+    References:
+        Ioffe & Szegedy 2015, Batch normalization.
+
+    Differs from torch:
+        A batch that is refused isn't counted.
+    """
+
+    ranks = (4,)
+
+
+class BatchNorm3d(_BatchNorm):
+    """Batch normalisation of volumes (N, C, D, H, W); see [`BatchNorm2d`][neuronix.nn.BatchNorm2d].
+
+    Example:
+        >>> import torch
+        >>> from neuronix import nn
+        >>> nn.BatchNorm3d(1)(torch.randn(2, 1, 2, 2, 2)).shape
+        torch.Size([2, 1, 2, 2, 2])
+    """
+
+    ranks = (5,)

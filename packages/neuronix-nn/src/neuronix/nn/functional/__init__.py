@@ -1,0 +1,90 @@
+"""The operations of layers, with their derivative rules: names, arguments and defaults of ``torch.nn.functional``.
+
+Importing this package also makes ``torch.nn.functional.conv2d`` and its sisters accept `CustomTensor`s.
+
+| file | operations |
+|---|---|
+| ``convolution.py`` | `conv1d`, `conv2d`, `conv3d`, and the transposed ones |
+| ``pooling.py`` | maxima and means of windows |
+| ``normalization.py`` | `batch_norm`, `layer_norm` |
+| ``embedding.py`` | `embedding` |
+| ``dropout.py`` | `dropout` |
+| ``arguments.py`` | what they share |
+
+`linear` and the activation functions are operations of `neuronix.autograd`; they are named here too.
+"""
+
+from neuronix.autograd.ops import (
+    elu,
+    gelu,
+    leaky_relu,
+    linear,
+    log_softmax,
+    mish,
+    relu,
+    relu6,
+    selu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
+from neuronix.nn.functional.convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
+from neuronix.nn.functional.dropout import dropout
+from neuronix.nn.functional.embedding import embedding
+from neuronix.nn.functional.normalization import batch_norm, layer_norm
+from neuronix.nn.functional.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
+
+__all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "batch_norm",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "dropout",
+    "elu",
+    "embedding",
+    "gelu",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "tanh",
+]

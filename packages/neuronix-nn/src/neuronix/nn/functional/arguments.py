@@ -1,0 +1,97 @@
+"""What the functions of this folder share: sizes for each axis, checks of arguments, and calling a primitive in a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from neuronix.autograd import CustomTensor, ops
+from neuronix.autograd.errors import ArgumentError, DtypeError, ShapeError
+from neuronix.nn.tensor_like import TensorLike
+
+__all__ = ["batched", "in_rule", "rank", "sizes"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def in_rule(op: Any) -> Callable[..., Any]:
+    """``op`` as a rule calls it: a primitive that is the adjoint of another one.
+
+    A rule is handed plain tensors in a first-order pass, where nothing is to be recorded, and `CustomTensor`s when the
+    pass itself is differentiated.
+
+    Args:
+        op: The primitive; the first two arguments are its tensors.
+
+    Returns:
+        A function of the same arguments.
+    """
+    forward = op.primitive.forward
+
+    def call(first: Any, second: Any, *rest: Any) -> Any:
+        if isinstance(first, CustomTensor) or isinstance(second, CustomTensor):
+            return op(first, second, *rest)
+        return forward(first, second, *rest)
+
+    return call
+
+
+def sizes(value: int | Iterable[int], dimensions: int, name: str) -> tuple[int, ...]:
+    """One number for each spatial axis.
+
+    Args:
+        value: One for all, or one for each.
+        dimensions: The number of spatial axes.
+        name: What it is, for the error.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        ArgumentError: If there is another number of them.
+    """
+    if isinstance(value, int):
+        return (value,) * dimensions
+    values = tuple(value)
+    if len(values) == 1:
+        return values * dimensions
+    if len(values) != dimensions:
+        raise ArgumentError(f"{name} must be one number, or {dimensions} of them, got {values}")
+    return values
+
+
+def rank(value: TensorLike, name: str) -> int:
+    """The number of axes of a tensor.
+
+    Raises:
+        DtypeError: If it isn't a tensor.
+    """
+    ndim = getattr(value, "ndim", None)
+    if not isinstance(ndim, int):
+        raise DtypeError(f"{name} must be a tensor, got {type(value).__name__}")
+    return ndim
+
+
+def batched(input: TensorLike, dimensions: int, name: str) -> tuple[Any, bool]:
+    """The input with a batch axis, and whether it had none.
+
+    Args:
+        input: (batch, channels, spatial axes …) or (channels, spatial axes …).
+        dimensions: The number of spatial axes.
+        name: The operation's name.
+
+    Returns:
+        The input (batch, channels, spatial axes …), and whether the batch axis is new.
+
+    Raises:
+        ShapeError: If it has neither number of axes.
+    """
+    ndim = rank(input, f"{name}: input")
+    if ndim == dimensions + 2:
+        return input, False
+    if ndim == dimensions + 1:
+        return ops.unsqueeze(input, 0), True
+    raise ShapeError(
+        f"{name}: expected {dimensions + 1}D (unbatched) or {dimensions + 2}D (batched) input, got shape {tuple(input.shape)}",
+        hint="the axes are (batch, channels, spatial axes …)",
+    )

@@ -1,0 +1,407 @@
+"""Convolution: one bilinear form, three operations.
+
+A convolution is linear in its input x and in its weight w.  With a third tensor g of the result's shape,
+
+    T(g, x, w) = ⟨g, convolution(x, w)⟩
+
+is linear in each of the three, and the three operations here are its partial derivatives:
+
+    convolution(x, w) = ∂T/∂g        convolution_input(g, w) = ∂T/∂x        convolution_weight(g, x) = ∂T/∂w
+
+So the rule of each is made of the other two, and nothing more is needed for derivatives of any order.  A transposed
+convolution is `convolution_input` seen as a forward operation: the flag ``transposed`` swaps the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from neuronix.autograd import CustomTensor, Shape, composite, ops, primitive
+from neuronix.autograd.errors import ArgumentError
+from neuronix.nn.functional.arguments import batched, in_rule, sizes
+from neuronix.nn.tensor_like import TensorLike
+
+__all__ = [
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "convolution",
+    "convolution_input",
+    "convolution_weight",
+]
+
+
+@primitive(names="convolution", aten="convolution.default")
+def convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """Convolution in any number of dimensions, of a batch; the functions below spell out its arguments."""
+    return torch.convolution(x, weight, bias, stride, padding, dilation, transposed, output_padding, groups)
+
+
+@convolution.vjp("x")
+def convolution_wrt_x(
+    grad: Tensor,
+    x: Shape,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Tensor:
+    return _input(grad, weight, x, stride, padding, dilation, transposed, output_padding, groups)
+
+
+@convolution.vjp("weight")
+def convolution_wrt_weight(
+    grad: Tensor,
+    x: Tensor,
+    weight: Shape,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Tensor:
+    return _weight(grad, x, weight, stride, padding, dilation, transposed, output_padding, groups)
+
+
+@convolution.vjp("bias")
+def convolution_wrt_bias(grad: Tensor) -> Tensor:
+    # one bias for each channel, axis 1, added at every other position
+    return grad.sum((0, *range(2, grad.ndim)))
+
+
+@primitive
+def convolution_input(
+    g: Tensor,
+    weight: Tensor,
+    shape: torch.Size,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """∂T/∂x: what a convolution's input of ``shape`` receives from the gradient ``g`` of the result."""
+    like = g.new_empty(shape)  # only its shape is read
+    return torch.ops.aten.convolution_backward(
+        g, like, weight, None, stride, padding, dilation, transposed, output_padding, groups, (True, False, False)
+    )[0]  # type: ignore[no-any-return]
+
+
+@convolution_input.vjp("g")
+def convolution_input_wrt_g(
+    grad: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Tensor:
+    return _forward(grad, weight, None, stride, padding, dilation, transposed, output_padding, groups)
+
+
+@convolution_input.vjp("weight")
+def convolution_input_wrt_weight(
+    grad: Tensor,
+    g: Tensor,
+    weight: Shape,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Tensor:
+    return _weight(g, grad, weight, stride, padding, dilation, transposed, output_padding, groups)
+
+
+@primitive
+def convolution_weight(
+    g: Tensor,
+    x: Tensor,
+    shape: torch.Size,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """∂T/∂w: what a convolution's weight of ``shape`` receives from the gradient ``g`` of the result."""
+    like = g.new_empty(shape)  # only its shape is read
+    return torch.ops.aten.convolution_backward(
+        g, x, like, None, stride, padding, dilation, transposed, output_padding, groups, (False, True, False)
+    )[1]  # type: ignore[no-any-return]
+
+
+@convolution_weight.vjp("g")
+def convolution_weight_wrt_g(
+    grad: Tensor,
+    x: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Tensor:
+    return _forward(x, grad, None, stride, padding, dilation, transposed, output_padding, groups)
+
+
+@convolution_weight.vjp("x")
+def convolution_weight_wrt_x(
+    grad: Tensor,
+    g: Tensor,
+    x: Shape,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Tensor:
+    return _input(g, grad, x, stride, padding, dilation, transposed, output_padding, groups)
+
+
+_forward, _input, _weight = in_rule(convolution), in_rule(convolution_input), in_rule(convolution_weight)
+
+
+def _convolve(
+    dimensions: int,
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None,
+    stride: int | Iterable[int],
+    padding: str | int | Iterable[int],
+    dilation: int | Iterable[int],
+    groups: int,
+) -> CustomTensor:
+    name = f"conv{dimensions}d"
+    x, unbatched = batched(input, dimensions, name)
+    steps, spread = sizes(stride, dimensions, "stride"), sizes(dilation, dimensions, "dilation")
+    surplus = (0,) * dimensions
+    if isinstance(padding, str):
+        margin, surplus = named_padding(padding, weight.shape[2:], steps, spread)
+    else:
+        margin = sizes(padding, dimensions, "padding")
+    out = convolution(x, weight, bias, steps, margin, spread, False, (0,) * dimensions, groups)
+    for axis, extra in enumerate(surplus, 2):
+        if extra:
+            out = ops.narrow(out, axis, extra, out.shape[axis] - extra)
+    return ops.squeeze(out, 0) if unbatched else out
+
+
+def named_padding(
+    padding: str, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What ``"same"`` and ``"valid"`` mean.
+
+    Args:
+        padding: The word.
+        kernel: The kernel's sizes.
+        stride: The strides, which must be 1 for ``"same"``.
+        dilation: The dilations.
+
+    Returns:
+        For each spatial axis the padding on both sides, and how many positions at the beginning of the result are one
+        too many: ``"same"`` pads an odd total by one more at the end than at the beginning.
+
+    Raises:
+        ArgumentError: If the word is another, or ``"same"`` is asked of a strided convolution.
+    """
+    if padding == "valid":
+        return (0,) * len(kernel), (0,) * len(kernel)
+    if padding != "same":
+        raise ArgumentError(f"invalid padding string {padding!r}", hint="it is 'same', 'valid', or numbers")
+    if any(step != 1 for step in stride):
+        raise ArgumentError(f"padding='same' is not supported for strided convolutions, got stride {tuple(stride)}")
+    totals = [spread * (size - 1) for spread, size in zip(dilation, kernel, strict=True)]
+    return tuple((total + 1) // 2 for total in totals), tuple(total % 2 for total in totals)
+
+
+@composite(names="conv1d")
+def conv1d(
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
+    stride: int | Iterable[int] = 1,
+    padding: str | int | Iterable[int] = 0,
+    dilation: int | Iterable[int] = 1,
+    groups: int = 1,
+) -> CustomTensor:
+    """Convolution over one axis; see [`conv2d`][neuronix.nn.functional.conv2d]."""
+    return _convolve(1, input, weight, bias, stride, padding, dilation, groups)
+
+
+@composite(names="conv2d")
+def conv2d(
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
+    stride: int | Iterable[int] = 1,
+    padding: str | int | Iterable[int] = 0,
+    dilation: int | Iterable[int] = 1,
+    groups: int = 1,
+) -> CustomTensor:
+    """Slide a small kernel over images and take its inner product with what it covers.
+
+        out[n, k, i, j] = bias[k] + Σ_{c, u, v} weight[k, c, u, v] · padded[n, c, i·stride + u·dilation, j·stride + v·dilation]
+
+    (for ``groups=1``; with more, each group of output channels sees its own group of input channels).
+
+    Args:
+        input: (N, C, H, W), or (C, H, W) without a batch axis.
+        weight: (K, C / groups, kernel height, kernel width).
+        bias: (K,), or ``None``.
+        stride: The step between positions; one number, or one for each axis.
+        padding: Zeros put around the image, ``"valid"`` for none, or ``"same"`` for as many as keep its size.
+        dilation: The distance between the pixels that a kernel covers.
+        groups: Into how many groups the channels are divided; it must divide C and K.
+
+    Returns:
+        (N, K, H', W') with H' = ⌊(H + 2·padding − dilation·(kernel − 1) − 1) / stride⌋ + 1, W' likewise.
+
+    Raises:
+        ShapeError: If the shapes don't fit.
+        ArgumentError: If a size has the wrong length, or ``padding`` is a word that can't be used.
+
+    Example:
+        >>> import torch
+        >>> from neuronix.nn import functional
+        >>> image = torch.arange(16.0).reshape(1, 1, 4, 4)
+        >>> functional.conv2d(image, torch.ones(1, 1, 3, 3))
+        CustomTensor([[[[45., 54.],
+                        [81., 90.]]]])
+    """
+    return _convolve(2, input, weight, bias, stride, padding, dilation, groups)
+
+
+@composite(names="conv3d")
+def conv3d(
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
+    stride: int | Iterable[int] = 1,
+    padding: str | int | Iterable[int] = 0,
+    dilation: int | Iterable[int] = 1,
+    groups: int = 1,
+) -> CustomTensor:
+    """Convolution over three axes; see [`conv2d`][neuronix.nn.functional.conv2d]."""
+    return _convolve(3, input, weight, bias, stride, padding, dilation, groups)
+
+
+def _convolve_transposed(
+    dimensions: int,
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None,
+    stride: int | Iterable[int],
+    padding: int | Iterable[int],
+    output_padding: int | Iterable[int],
+    groups: int,
+    dilation: int | Iterable[int],
+) -> CustomTensor:
+    x, unbatched = batched(input, dimensions, f"conv_transpose{dimensions}d")
+    out = convolution(
+        x,
+        weight,
+        bias,
+        sizes(stride, dimensions, "stride"),
+        sizes(padding, dimensions, "padding"),
+        sizes(dilation, dimensions, "dilation"),
+        True,
+        sizes(output_padding, dimensions, "output_padding"),
+        groups,
+    )
+    return ops.squeeze(out, 0) if unbatched else out
+
+
+@composite(names="conv_transpose1d")
+def conv_transpose1d(
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
+    stride: int | Iterable[int] = 1,
+    padding: int | Iterable[int] = 0,
+    output_padding: int | Iterable[int] = 0,
+    groups: int = 1,
+    dilation: int | Iterable[int] = 1,
+) -> CustomTensor:
+    """Transposed convolution over one axis; see [`conv_transpose2d`][neuronix.nn.functional.conv_transpose2d]."""
+    return _convolve_transposed(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+@composite(names="conv_transpose2d")
+def conv_transpose2d(
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
+    stride: int | Iterable[int] = 1,
+    padding: int | Iterable[int] = 0,
+    output_padding: int | Iterable[int] = 0,
+    groups: int = 1,
+    dilation: int | Iterable[int] = 1,
+) -> CustomTensor:
+    """The adjoint of a convolution, used forward: each input pixel adds a multiple of the kernel to the result.
+
+    Args:
+        input: (N, C, H, W), or (C, H, W) without a batch axis.
+        weight: (C, K / groups, kernel height, kernel width).
+        bias: (K,), or ``None``.
+        stride: The step between the places where kernels are added.
+        padding: How much of the result's margin is cut off.
+        output_padding: How much the result is larger at its end: several sizes have the same convolution.
+        groups: Into how many groups the channels are divided.
+        dilation: The distance between the pixels that a kernel reaches.
+
+    Returns:
+        (N, K, H', W') with H' = (H − 1)·stride − 2·padding + dilation·(kernel − 1) + output_padding + 1, W' likewise.
+
+    Raises:
+        ShapeError: If the shapes don't fit.
+        ArgumentError: If a size has the wrong length.
+
+    Example:
+        >>> import torch
+        >>> from neuronix.nn import functional
+        >>> functional.conv_transpose2d(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2)).tolist()
+        [[[[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]]]
+    """
+    return _convolve_transposed(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+@composite(names="conv_transpose3d")
+def conv_transpose3d(
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
+    stride: int | Iterable[int] = 1,
+    padding: int | Iterable[int] = 0,
+    output_padding: int | Iterable[int] = 0,
+    groups: int = 1,
+    dilation: int | Iterable[int] = 1,
+) -> CustomTensor:
+    """Transposed convolution over three axes; see [`conv_transpose2d`][neuronix.nn.functional.conv_transpose2d]."""
+    return _convolve_transposed(3, input, weight, bias, stride, padding, output_padding, groups, dilation)

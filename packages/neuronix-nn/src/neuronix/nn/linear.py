@@ -1,0 +1,94 @@
+"""Fully connected layers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from neuronix.autograd import CustomTensor, ops
+from neuronix.nn import init
+from neuronix.nn.module import Module
+from neuronix.nn.parameter import Parameter
+from neuronix.nn.tensor_like import TensorLike
+
+__all__ = ["Identity", "Linear"]
+
+
+class Identity(Module):
+    """Returns its argument, and takes the place of a layer that is left out.
+
+    Args:
+        *args: Ignored.
+        **kwargs: Ignored.
+
+    Example:
+        >>> import torch
+        >>> from neuronix import nn
+        >>> nn.Identity(54, unused="too")(torch.ones(2))
+        tensor([1., 1.])
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Any:
+        """Return ``input`` itself."""
+        return input
+
+
+class Linear(Module):
+    """A matrix product and a bias: y = x · weightᵀ + bias.
+
+    Args:
+        in_features: The size of the last axis of the input.
+        out_features: The size of the last axis of the result.
+        bias: Whether there is a bias.
+        device: Where the parameters live.
+        dtype: Their element type.
+
+    Input (…, in_features); result (…, out_features).  Both parameters begin as uniform draws from ±1/√in_features.
+
+    Example:
+        >>> import torch
+        >>> from neuronix import nn
+        >>> layer = nn.Linear(3, 2)
+        >>> layer(torch.ones(5, 3)).shape
+        torch.Size([5, 2])
+    """
+
+    weight: Parameter  # (out_features, in_features)
+    bias: Parameter | None  # (out_features,)
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = Parameter(torch.empty(out_features, in_features, device=device, dtype=dtype))
+        self.register_parameter(
+            "bias", Parameter(torch.empty(out_features, device=device, dtype=dtype)) if bias else None
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew."""
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # with this slope the bound is 1 / √in_features
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input: TensorLike) -> CustomTensor:
+        """Apply the layer to (…, in_features)."""
+        return ops.linear(input, self.weight, self.bias)  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
