@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from neuronix.autograd import CustomTensor
+from neuronix.autograd import CustomTensor, ops
 from neuronix.autograd.errors import ShapeError
 from neuronix.losses.errors import LossArgumentError
 
@@ -21,7 +21,7 @@ __all__ = [
     "legacy_reduction",
     "lift",
     "reduction_number",
-    "warn_of_broadcast",
+    "broadcast",
 ]
 
 TensorLike: TypeAlias = CustomTensor | Tensor
@@ -72,17 +72,36 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
     return reduction
 
 
-def warn_of_broadcast(input: CustomTensor, target: CustomTensor) -> None:
-    """Warn where a target is broadcast, as PyTorch does: (N,) against (N, 1) silently gives N × N errors."""
-    if target.shape != input.shape:
-        warnings.warn(
-            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will "
-            "likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
-            stacklevel=3,
-        )
+def broadcast(name: str, input: CustomTensor, target: CustomTensor) -> tuple[CustomTensor, CustomTensor]:
+    """Bring input and target to one shape.
+
+    Returns:
+        The two, expanded.
+
+    Raises:
+        ShapeError: If the shapes don't fit together.
+
+    Warns:
+        UserWarning: If they differ, as in PyTorch: (N,) against (N, 1) gives N × N errors, which is hardly meant.
+    """
+    if target.shape == input.shape:
+        return input, target
+    warnings.warn(
+        f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely "
+        "lead to incorrect results due to broadcasting. Please ensure they have the same size.",
+        stacklevel=3,
+    )
+    try:
+        x, y = ops.broadcast_tensors(input, target)
+    except RuntimeError as error:
+        raise ShapeError(
+            f"{name}: target size {tuple(target.shape)} can't be broadcast with input size {tuple(input.shape)}",
+            hint="give them the same shape",
+        ) from error
+    return x, y
 
 
-def check_same_shape(name: str, what: str, shape: torch.Size, input: CustomTensor) -> None:
+def check_same_shape(name: str, what: str, shape: torch.Size, input: TensorLike) -> None:
     """Refuse a target or weight whose shape isn't the input's.
 
     Raises:

@@ -65,12 +65,11 @@ def binary_cross_entropy_with_logits(
     """
     input, target = lift(input), lift(target)
     number = reduction_number("binary_cross_entropy_with_logits", legacy_reduction(size_average, reduce, reduction))
-    check_same_shape("binary_cross_entropy_with_logits", "target", target.shape, input)
     loss: CustomTensor = binary_cross_entropy_with_logits_(input, target, weight, pos_weight, number)
     return loss
 
 
-@primitive(broadcasts=True, aten="binary_cross_entropy_with_logits.default")
+@primitive(aten="binary_cross_entropy_with_logits.default")
 def binary_cross_entropy_with_logits_(
     x: Tensor,
     target: Tensor,
@@ -79,6 +78,7 @@ def binary_cross_entropy_with_logits_(
     reduction: int = MEAN,
 ) -> Tensor:
     """`binary_cross_entropy_with_logits` with ATen's arguments."""
+    check_same_shape("binary_cross_entropy_with_logits", "target", target.shape, x)
     return kernels.bce_with_logits(x, target, weight, pos_weight, reduction)
 
 
@@ -142,7 +142,6 @@ def binary_cross_entropy(
     """
     input, target = lift(input), lift(target)
     number = reduction_number("binary_cross_entropy", legacy_reduction(size_average, reduce, reduction))
-    check_same_shape("binary_cross_entropy", "target", target.shape, input)
     weight = None if weight is None else lift(weight).expand(target.shape)
     loss: CustomTensor = binary_cross_entropy_(input, target, weight, number)
     return loss
@@ -151,6 +150,7 @@ def binary_cross_entropy(
 @primitive(aten="binary_cross_entropy.default")
 def binary_cross_entropy_(x: Tensor, target: Tensor, weight: Tensor | None = None, reduction: int = MEAN) -> Tensor:
     """`binary_cross_entropy` with ATen's arguments."""
+    check_same_shape("binary_cross_entropy", "target", target.shape, x)
     return kernels.bce(x, target, weight, reduction)
 
 

@@ -128,8 +128,8 @@ def _of_probabilities(
         result: CustomTensor = -terms.sum(axis)
         return result
     total: CustomTensor = -terms.sum()
-    # PyTorch divides by the number of targets here, not by their weights; and the sum of nothing by nothing.
-    return total / (input.data.numel() / classes) if reduction == "mean" and input.data.numel() > 0 else total
+    # As in PyTorch the mean divides by the number of targets here, not by their weights.
+    return total / math.prod(input.shape[:axis] + input.shape[axis + 1 :]) if reduction == "mean" else total
 
 
 @composite(names="nn.functional.nll_loss")

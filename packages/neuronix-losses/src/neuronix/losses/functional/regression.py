@@ -21,11 +21,11 @@ from neuronix.losses.functional import kernels
 from neuronix.losses.functional.arguments import (
     MEAN,
     TensorLike,
+    broadcast,
     check_same_shape,
     legacy_reduction,
     lift,
     reduction_number,
-    warn_of_broadcast,
 )
 from neuronix.losses.functional.reduction import pull_back, reduce
 
@@ -77,16 +77,17 @@ def mse_loss(
     input, target = lift(input), lift(target)
     reduction = legacy_reduction(size_average, reduce, reduction)
     number = reduction_number("mse_loss", reduction)
-    warn_of_broadcast(input, target)
+    x, y = broadcast("mse_loss", input, target)
     if weight is None:
-        squared: CustomTensor = mse_loss_(input, target, number)
+        squared: CustomTensor = mse_loss_(x, y, number)
         return squared
-    return _weighted("mse_loss", mse_loss_(input, target, 0), input, weight, reduction)
+    return _weighted("mse_loss", mse_loss_(x, y, 0), input, weight, reduction)
 
 
-@primitive(broadcasts=True, aten="mse_loss.default")
+@primitive(aten="mse_loss.default")
 def mse_loss_(x: Tensor, target: Tensor, reduction: int = MEAN) -> Tensor:
     """`mse_loss` with ATen's arguments."""
+    check_same_shape("mse_loss", "target", target.shape, x)
     return kernels.mse(x, target, reduction)
 
 
@@ -153,8 +154,8 @@ def l1_loss(
     """
     input, target = lift(input), lift(target)
     reduction = legacy_reduction(size_average, reduce, reduction)
-    warn_of_broadcast(input, target)
-    errors = (input - target).abs()
+    x, y = broadcast("l1_loss", input, target)
+    errors = (x - y).abs()
     if weight is None:
         return _reduce("l1_loss", errors, reduction)
     return _weighted("l1_loss", errors, input, weight, reduction)
@@ -204,18 +205,19 @@ def smooth_l1_loss(
     input, target = lift(input), lift(target)
     reduction = legacy_reduction(size_average, reduce, reduction)
     number = reduction_number("smooth_l1_loss", reduction)
-    warn_of_broadcast(input, target)
+    x, y = broadcast("smooth_l1_loss", input, target)
     if beta == 0:
-        return _reduce("smooth_l1_loss", (input - target).abs(), reduction)
+        return _reduce("smooth_l1_loss", (x - y).abs(), reduction)
     if beta < 0:
         raise ArgumentError(f"smooth_l1_loss: beta is {beta}; it must not be negative")
-    smooth: CustomTensor = smooth_l1_loss_(input, target, number, beta)
+    smooth: CustomTensor = smooth_l1_loss_(x, y, number, beta)
     return smooth
 
 
-@primitive(broadcasts=True, aten="smooth_l1_loss.default")
+@primitive(aten="smooth_l1_loss.default")
 def smooth_l1_loss_(x: Tensor, target: Tensor, reduction: int = MEAN, beta: float = 1.0) -> Tensor:
     """`smooth_l1_loss` with ATen's arguments."""
+    check_same_shape("smooth_l1_loss", "target", target.shape, x)
     return kernels.smooth_l1(x, target, reduction, beta)
 
 
@@ -281,20 +283,21 @@ def huber_loss(
     """
     input, target = lift(input), lift(target)
     number = reduction_number("huber_loss", reduction)
-    warn_of_broadcast(input, target)
+    x, y = broadcast("huber_loss", input, target)
     if delta <= 0:
         raise ArgumentError(f"huber_loss: delta is {delta}; it must be positive")
     if weight is None:
-        loss: CustomTensor = huber_loss_(input, target, number, delta)
+        loss: CustomTensor = huber_loss_(x, y, number, delta)
         return loss
     weight = lift(weight)
     check_same_shape("huber_loss", "weight", weight.shape, input)
-    return _reduce("huber_loss", huber_loss_(input, target, 0, delta) * weight, reduction)
+    return _reduce("huber_loss", huber_loss_(x, y, 0, delta) * weight, reduction)
 
 
-@primitive(broadcasts=True, aten="huber_loss.default")
+@primitive(aten="huber_loss.default")
 def huber_loss_(x: Tensor, target: Tensor, reduction: int = MEAN, delta: float = 1.0) -> Tensor:
     """`huber_loss` with ATen's arguments."""
+    check_same_shape("huber_loss", "target", target.shape, x)
     return kernels.huber(x, target, reduction, delta)
 
 
