@@ -4,10 +4,11 @@ from neuronix.autograd import drawing, errors, ops, testing
 from neuronix.autograd.__about__ import __version__
 from neuronix.autograd.backward import grad
 from neuronix.autograd.checking import gradcheck, gradgradcheck
-from neuronix.autograd.functional import hessian, hvp, jacobian, jvp, vhp, vjp
+from neuronix.autograd.functional import hessian, hvp, jacobian, vhp
 from neuronix.autograd.graph import AutogradGraph
 from neuronix.autograd.modes import enable_grad, is_grad_enabled, no_grad, rules_only, set_grad_enabled
 from neuronix.autograd.primitive import Shape, composite, primitive
+from neuronix.autograd.products import jvp, vjp
 from neuronix.autograd.tensor import CustomTensor, tensor
 from neuronix.autograd.torch_function import bind_remaining_methods as _bind_remaining_methods
 
