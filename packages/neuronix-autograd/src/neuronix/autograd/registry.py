@@ -35,8 +35,8 @@ def register(function: Callable[..., Any], name: str, names: str | None, aten: s
         function: Our operation.
         name: Its own name.
         names: Names among torch's functions and methods, separated by blanks; one with a dot, as in
-            ``nn.functional.embedding``, ``torch.where`` or ``Tensor.where``, means that function alone (``torch.embedding``
-            and ``Tensor.where`` take their arguments in another order).
+            ``nn.functional.embedding``, ``torch.where`` or ``Tensor.where``, means that function alone
+            (``torch.embedding`` and ``Tensor.where`` take their arguments in another order).
         aten: ATen overloads, separated by blanks.
 
     Raises:
@@ -57,10 +57,12 @@ def register(function: Callable[..., Any], name: str, names: str | None, aten: s
         method = getattr(torch.Tensor, torch_name, None)
         if method is None and not spelled:
             raise DeclarationError(f"{name}: torch has no function or method called {torch_name!r}")
-        for torch_function in dict.fromkeys([*spelled, *([] if method is None else [method])]):
+        is_attribute = method is not None and not callable(method)  # as x.real: torch looks it up by its __get__
+        methods = [] if method is None else [method.__get__ if is_attribute else method]
+        for torch_function in dict.fromkeys([*spelled, *methods]):
             _enter(TORCH_FUNCTIONS, torch_function, function, f"torch's {torch_name}")
         if method is not None:
-            setattr(CustomTensor, torch_name, function)
+            setattr(CustomTensor, torch_name, property(function) if is_attribute else function)
         _derive_in_place(torch_name, function)
     for overload in aten.split():
         _enter(ATEN, overload, function, f"aten.{overload}")

@@ -1,7 +1,7 @@
 """Activation functions: relu and its kin, gelu, silu, softplus, softmax.
 
-Each rule is the derivative from first principles.  Where torch has a kernel that computes it in one pass over the array,
-the kernel is named beside it (``fused``) and tested equal to it.
+Each rule is the derivative from first principles.  Where torch has a kernel that computes it in one pass over the
+array, the kernel is named beside it (``fused``) and tested equal to it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd import inplace
+from neuronix.autograd.errors import ShapeError
 from neuronix.autograd.primitive import composite, primitive
 
 __all__ = [
@@ -73,7 +74,7 @@ def relu_wrt_x(grad: Tensor, out: Tensor) -> Tensor:
 
 
 @relu.fused("x")
-def relu_wrt_x_kernel(grad: Tensor, out: Tensor) -> Tensor:
+def relu_wrt_x_kernel(grad: Tensor, out: Tensor) -> Any:
     return torch.ops.aten.threshold_backward(grad, out, 0)
 
 
@@ -98,7 +99,7 @@ def threshold_wrt_x(grad: Tensor, x: Tensor, threshold: float) -> Tensor:
 
 
 @threshold_.fused("x")
-def threshold_wrt_x_kernel(grad: Tensor, x: Tensor, threshold: float) -> Tensor:
+def threshold_wrt_x_kernel(grad: Tensor, x: Tensor, threshold: float) -> Any:
     return torch.ops.aten.threshold_backward(grad, x, threshold)
 
 
@@ -123,7 +124,7 @@ def leaky_relu_wrt_x(grad: Tensor, x: Tensor, negative_slope: float) -> Tensor:
 
 
 @leaky_relu_.fused("x")
-def leaky_relu_wrt_x_kernel(grad: Tensor, x: Tensor, negative_slope: float) -> Tensor:
+def leaky_relu_wrt_x_kernel(grad: Tensor, x: Tensor, negative_slope: float) -> Any:
     return torch.ops.aten.leaky_relu_backward(grad, x, negative_slope, False)
 
 
@@ -173,14 +174,15 @@ def prelu(x: Tensor, weight: Tensor) -> Any:
         The shape of `x`.
 
     Raises:
-        RuntimeError: If `weight` is neither of one element nor of C.
+        ShapeError: If `weight` has neither 1 nor C elements.
     """
-    torch.prelu(*(v.data if hasattr(v, "data") else v for v in (x, weight)))
-    if weight.ndim == 1 and x.ndim > 1:
-        weight = weight.reshape(-1, *[1] * (x.ndim - 2))
-    elif weight.ndim == 1 and x.ndim == 0:
-        weight = weight.reshape(())
-    return prelu_(x, weight)
+    channels = x.shape[1] if x.ndim > 1 else 1
+    if weight.ndim > 1 or weight.numel() not in (1, channels):
+        raise ShapeError(
+            f"prelu: a weight of shape {tuple(weight.shape)} doesn't fit an input of shape {tuple(x.shape)}",
+            hint=f"it must have 1 element, or {channels}: one a channel (axis 1)",
+        )
+    return prelu_(x, weight.reshape(-1, *[1] * (x.ndim - 2)) if x.ndim > 1 else weight.reshape([1] * x.ndim))
 
 
 @primitive(aten="hardtanh.default")
@@ -196,7 +198,7 @@ def hardtanh_wrt_x(grad: Tensor, x: Tensor, min_val: float, max_val: float) -> T
 
 
 @hardtanh_.fused("x")
-def hardtanh_wrt_x_kernel(grad: Tensor, x: Tensor, min_val: float, max_val: float) -> Tensor:
+def hardtanh_wrt_x_kernel(grad: Tensor, x: Tensor, min_val: float, max_val: float) -> Any:
     return torch.ops.aten.hardtanh_backward(grad, x, min_val, max_val)
 
 
@@ -227,7 +229,7 @@ def hardsigmoid_wrt_x(grad: Tensor, x: Tensor) -> Tensor:
 
 
 @hardsigmoid_.fused("x")
-def hardsigmoid_wrt_x_kernel(grad: Tensor, x: Tensor) -> Tensor:
+def hardsigmoid_wrt_x_kernel(grad: Tensor, x: Tensor) -> Any:
     return torch.ops.aten.hardsigmoid_backward(grad, x)
 
 
@@ -242,7 +244,7 @@ def hardsigmoid(x: Tensor, inplace: bool = False) -> Any:
 
 @primitive(aten="hardswish.default")
 def hardswish_(x: Tensor) -> Tensor:
-    """x · hardsigmoid(x)."""
+    """`x` · hardsigmoid(x)."""
     return torch.nn.functional.hardswish(x)
 
 
@@ -253,7 +255,7 @@ def hardswish_wrt_x(grad: Tensor, x: Tensor) -> Tensor:
 
 
 @hardswish_.fused("x")
-def hardswish_wrt_x_kernel(grad: Tensor, x: Tensor) -> Tensor:
+def hardswish_wrt_x_kernel(grad: Tensor, x: Tensor) -> Any:
     return torch.ops.aten.hardswish_backward(grad, x)
 
 
@@ -268,7 +270,7 @@ def hardswish(x: Tensor, inplace: bool = False) -> Any:
 
 @primitive(names="hardshrink", aten="hardshrink.default")
 def hardshrink(x: Tensor, lambd: float = 0.5) -> Tensor:
-    """Elementwise `x` where \\|x\\| > lambd, elsewhere 0."""
+    """Elementwise `x` where |x| > lambd, elsewhere 0."""
     return torch.nn.functional.hardshrink(x, lambd)
 
 
@@ -292,8 +294,8 @@ def softshrink_wrt_x(grad: Tensor, x: Tensor, lambd: float) -> Tensor:
 
 
 @primitive(aten="elu.default")
-def elu_(x: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Tensor:
-    """scale · x above 0, scale · alpha · (exp(input_scale · x) − 1) below: elu, selu and celu are cases of it."""
+def elu_(x: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Any:
+    """`scale` · x above 0, scale · alpha · (exp(input_scale · x) − 1) below: elu, selu and celu are cases of it."""
     return torch.ops.aten.elu(x, alpha, scale, input_scale)
 
 
@@ -305,7 +307,7 @@ def elu_wrt_x(grad: Tensor, x: Tensor, alpha: float, scale: float, input_scale: 
 
 
 @elu_.fused("x")
-def elu_wrt_x_kernel(grad: Tensor, x: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
+def elu_wrt_x_kernel(grad: Tensor, x: Tensor, alpha: float, scale: float, input_scale: float) -> Any:
     return torch.ops.aten.elu_backward(grad, alpha, scale, input_scale, False, x)
 
 
@@ -391,13 +393,13 @@ def gelu_wrt_x(grad: Tensor, x: Tensor, approximate: str) -> Tensor:
 
 
 @gelu.fused("x")
-def gelu_wrt_x_kernel(grad: Tensor, x: Tensor, approximate: str) -> Tensor:
+def gelu_wrt_x_kernel(grad: Tensor, x: Tensor, approximate: str) -> Any:
     return torch.ops.aten.gelu_backward(grad, x, approximate=approximate)
 
 
 @primitive(aten="silu.default")
 def silu_(x: Tensor) -> Tensor:
-    """x · σ(x)."""
+    """`x` · σ(x)."""
     return torch.nn.functional.silu(x)
 
 
@@ -409,7 +411,7 @@ def silu_wrt_x(grad: Tensor, x: Tensor) -> Tensor:
 
 
 @silu_.fused("x")
-def silu_wrt_x_kernel(grad: Tensor, x: Tensor) -> Tensor:
+def silu_wrt_x_kernel(grad: Tensor, x: Tensor) -> Any:
     return torch.ops.aten.silu_backward(grad, x)
 
 
@@ -463,7 +465,7 @@ def softplus_wrt_x(grad: Tensor, x: Tensor, beta: float, threshold: float) -> Te
 
 
 @softplus.fused("x")
-def softplus_wrt_x_kernel(grad: Tensor, x: Tensor, beta: float, threshold: float) -> Tensor:
+def softplus_wrt_x_kernel(grad: Tensor, x: Tensor, beta: float, threshold: float) -> Any:
     return torch.ops.aten.softplus_backward(grad, x, beta, threshold)
 
 
@@ -485,7 +487,7 @@ def _log_sigmoid_forward(x: Tensor) -> tuple[Any, Any]:
 
 @primitive(aten="mish.default")
 def mish_(x: Tensor) -> Tensor:
-    """x · tanh(softplus(x))."""
+    """`x` · tanh(softplus(x))."""
     return torch.nn.functional.mish(x)
 
 
@@ -497,7 +499,7 @@ def mish_wrt_x(grad: Tensor, x: Tensor) -> Tensor:
 
 
 @mish_.fused("x")
-def mish_wrt_x_kernel(grad: Tensor, x: Tensor) -> Tensor:
+def mish_wrt_x_kernel(grad: Tensor, x: Tensor) -> Any:
     return torch.ops.aten.mish_backward(grad, x)
 
 
@@ -522,7 +524,7 @@ def tanhshrink(x: Tensor) -> Any:
 
 @composite(names="softsign")
 def softsign(x: Tensor) -> Any:
-    """Elementwise x / (1 + \\|x\\|)."""
+    """Elementwise x / (1 + |x|)."""
     return x / (1 + torch.abs(x))
 
 
@@ -530,7 +532,9 @@ def softsign(x: Tensor) -> Any:
 def glu(x: Tensor, dim: int = -1) -> Any:
     """Gated linear unit, a · σ(b), with a and b the two halves of `x` along `dim`."""
     if x.ndim == 0 or x.shape[dim] % 2:
-        torch.nn.functional.glu(x.data, dim)  # raises
+        raise ShapeError(
+            f"glu: axis {dim} of an input of shape {tuple(x.shape)} can't be halved", hint="its size must be even"
+        )
     a, b = torch.chunk(x, 2, dim)
     return a * torch.sigmoid(b)
 
@@ -566,7 +570,7 @@ def softmax_wrt_x(grad: Tensor, out: Tensor, dim: int) -> Tensor:
 
 
 @softmax.fused("x")
-def softmax_wrt_x_kernel(grad: Tensor, out: Tensor, dim: int) -> Tensor:
+def softmax_wrt_x_kernel(grad: Tensor, out: Tensor, dim: int) -> Any:
     return torch.ops.aten._softmax_backward_data(grad, out, dim, grad.dtype)
 
 
@@ -592,12 +596,14 @@ def log_softmax_wrt_x(grad: Tensor, out: Tensor, dim: int) -> Tensor:
 
 
 @log_softmax.fused("x")
-def log_softmax_wrt_x_kernel(grad: Tensor, out: Tensor, dim: int) -> Tensor:
+def log_softmax_wrt_x_kernel(grad: Tensor, out: Tensor, dim: int) -> Any:
     return torch.ops.aten._log_softmax_backward_data(grad, out, dim, grad.dtype)
 
 
 @composite(names="nn.functional.softmax")
-def _functional_softmax(x: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> Any:
+def _functional_softmax(
+    x: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
+) -> Any:
     """As `softmax`, with torch.nn.functional's arguments."""
     return softmax(x, _axis("softmax", dim, x.ndim, _stacklevel), dtype)
 

@@ -315,6 +315,9 @@ def pow(x: Tensor, exponent: Tensor) -> Tensor:
     Where `x` is 0 its derivative is that of the polynomial (so 0 for exponents 0, 2, 3, …, and 1 for exponent 1); with
     respect to the exponent it is 0 there, if the exponent isn't negative.
 
+    Differs from torch:
+        Second derivatives with a tensor as exponent are finite where torch has NaN (`x` 0) or masks a part (exponent 0).
+
     Args:
         x: A tensor or a number.
         exponent: A tensor or a number; its shape and that of `x` broadcast.
@@ -334,11 +337,12 @@ def pow(x: Tensor, exponent: Tensor) -> Tensor:
 
 @pow.vjp("x")
 def pow_wrt_x(grad: Tensor, x: Tensor, exponent: Tensor) -> Tensor:
-    # d(xʸ)/dx = y·xʸ⁻¹. For y = 0 that is 0 everywhere, also at x = 0, where xʸ⁻¹ is infinite. A number is no array
-    # that could be batched, traced or recorded, so the rule may look at it.
+    # d(xʸ)/dx = y·xʸ⁻¹, which is 0 for y = 0, also at x = 0, where xʸ⁻¹ is infinite. A number is no array that could
+    # be batched, traced or recorded, so the rule may look at it.
     if isinstance(exponent, _NUMBERS):
         return torch.zeros_like(grad) if exponent == 0 else grad * (exponent * torch.pow(x, exponent - 1))
-    return torch.where(exponent == 0, 0, grad * (exponent * torch.pow(x, exponent - 1)))
+    infinite = (exponent == 0) & ~(torch.abs(x) > 0)  # not x == 0, so that NaN to the power of 0 is 1 and flat
+    return grad * (exponent * torch.pow(x, torch.where(infinite, 1, exponent) - 1))
 
 
 @pow.vjp("exponent")
@@ -382,9 +386,7 @@ def square_wrt_x(grad: Tensor, x: Tensor) -> Tensor:
     return grad * (2 * x)
 
 
-@composite(
-    names="float_power", aten="float_power.Tensor_Tensor float_power.Tensor_Scalar float_power.Scalar"
-)
+@composite(names="float_power", aten="float_power.Tensor_Tensor float_power.Tensor_Scalar float_power.Scalar")
 def float_power(x: Tensor, exponent: Tensor) -> Any:
     """Elementwise power in double precision."""
     complex_ = any(v.is_complex() if hasattr(v, "is_complex") else isinstance(v, complex) for v in (x, exponent))
@@ -619,11 +621,23 @@ def clamp_max(x: Tensor, max: Tensor) -> Any:
     return clamp(x, None, max)
 
 
-@primitive(
-    broadcasts=True,
-    names="torch.where",
-    aten="where.self where.ScalarOther where.ScalarSelf where.Scalar where.default",
-)
+@primitive(broadcasts=True, aten="where.self where.ScalarOther where.ScalarSelf where.Scalar")
+def where_(condition: Tensor, x: Tensor, other: Tensor) -> Tensor:
+    """`x` where `condition` holds, else `other`."""
+    return torch.where(condition, x, other)
+
+
+@where_.vjp("x")
+def where_wrt_x(grad: Tensor, condition: Tensor) -> Tensor:
+    return torch.where(condition, grad, 0)  # not grad · condition: what isn't chosen may be infinite
+
+
+@where_.vjp("other")
+def where_wrt_other(grad: Tensor, condition: Tensor) -> Tensor:
+    return torch.where(condition, 0, grad)
+
+
+@composite(names="torch.where", aten="where.default")
 def where(condition: Tensor, x: Tensor | None = None, other: Tensor | None = None) -> Any:
     """Take `x` where `condition` holds, else `other`.
 
@@ -633,7 +647,8 @@ def where(condition: Tensor, x: Tensor | None = None, other: Tensor | None = Non
         other: A tensor or a number; all three broadcast.
 
     Returns:
-        The chosen values; without `x` and `other` the indices at which `condition` holds, a tuple with a tensor for each axis.
+        The chosen values; without `x` and `other` the indices at which `condition` holds, as a tuple of a tensor for
+        each axis.
 
     Example:
         >>> from neuronix.autograd import ops, tensor
@@ -642,22 +657,15 @@ def where(condition: Tensor, x: Tensor | None = None, other: Tensor | None = Non
         >>> x.grad
         tensor([0.1000, 1.0000])
     """
-    if x is None or other is None:
-        return torch.where(condition)
-    return torch.where(condition, x, other)
+    return _where_nonzero(condition) if x is None and other is None else where_(condition, x, other)
 
 
-@where.vjp("x")
-def where_wrt_x(grad: Tensor, condition: Tensor) -> Tensor:
-    return torch.where(condition, grad, 0)  # not grad · condition: what isn't chosen may be infinite
-
-
-@where.vjp("other")
-def where_wrt_other(grad: Tensor, condition: Tensor) -> Tensor:
-    return torch.where(condition, 0, grad)
+@primitive(constant=True)
+def _where_nonzero(condition: Tensor) -> tuple[Tensor, ...]:
+    return torch.where(condition)
 
 
 @composite(names="Tensor.where")
 def _where_method(x: Tensor, condition: Tensor, other: Tensor) -> Any:
     """`x` where `condition` holds, else `other`."""
-    return where(condition, x, other)
+    return where_(condition, x, other)

@@ -91,7 +91,7 @@ def ge(x: Tensor, other: Tensor) -> Tensor:
 
 @primitive(constant=True, names="isclose", aten="isclose.default")
 def isclose(x: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
-    """Elementwise \\|x − other\\| ≤ atol + rtol · \\|other\\|."""
+    """Elementwise |x − other| ≤ atol + rtol · |other|."""
     return torch.isclose(x, other, rtol, atol, equal_nan)
 
 

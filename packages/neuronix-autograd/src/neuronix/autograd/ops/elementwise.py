@@ -1,4 +1,4 @@
-"""Functions of one number, applied to every element: exp, log, sqrt, sin, tanh, sigmoid, abs, floor, …
+"""Functions of one number, applied to every element, such as exp, sqrt, sin, sigmoid, abs and floor.
 
 Where a derivative is a simple function of the result the rule names ``out`` instead of ``x``, so that the argument
 needn't be kept.
@@ -7,6 +7,7 @@ needn't be kept.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -133,7 +134,9 @@ def log1p_wrt_x(grad: Tensor, x: Tensor) -> Tensor:
     return grad / (x + 1)
 
 
-@primitive(broadcasts=True, names="xlogy", aten="xlogy.Tensor xlogy.Scalar_Other xlogy.Scalar_Self special_xlogy.default")
+@primitive(
+    broadcasts=True, names="xlogy", aten="xlogy.Tensor xlogy.Scalar_Other xlogy.Scalar_Self special_xlogy.default"
+)
 def xlogy(x: Tensor, other: Tensor) -> Tensor:
     """Elementwise x · log(other), and 0 where `x` is 0."""
     return torch.xlogy(x, other)
@@ -297,7 +300,7 @@ def tanh_wrt_x(grad: Tensor, out: Tensor) -> Tensor:
 
 
 @tanh.fused("x")
-def tanh_wrt_x_kernel(grad: Tensor, out: Tensor) -> Tensor:
+def tanh_wrt_x_kernel(grad: Tensor, out: Tensor) -> Any:
     return torch.ops.aten.tanh_backward(grad, out)
 
 
@@ -353,7 +356,7 @@ def sigmoid_wrt_x(grad: Tensor, out: Tensor) -> Tensor:
 
 
 @sigmoid.fused("x")
-def sigmoid_wrt_x_kernel(grad: Tensor, out: Tensor) -> Tensor:
+def sigmoid_wrt_x_kernel(grad: Tensor, out: Tensor) -> Any:
     return torch.ops.aten.sigmoid_backward(grad, out)
 
 
@@ -431,7 +434,7 @@ def abs_wrt_x(grad: Tensor, x: Tensor) -> Tensor:
 
 @primitive(holomorphic=False, names="sgn", aten="sgn.default")
 def sgn(x: Tensor) -> Tensor:
-    """Elementwise x / \\|x\\|, and 0 at 0: −1, 0 or 1 for real numbers, a direction for complex ones."""
+    """Elementwise x / |x|, and 0 at 0: −1, 0 or 1 for real numbers, a direction for complex ones."""
     return torch.sgn(x)
 
 
