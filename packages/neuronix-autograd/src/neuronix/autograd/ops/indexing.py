@@ -84,7 +84,7 @@ def _embedded(grad: Tensor, shape: Sequence[int], index: Any) -> Tensor:
     return embed(grad, shape, index) if isinstance(grad, CustomTensor) else embed.primitive.forward(grad, shape, index)
 
 
-@primitive(broadcasts=True)
+@primitive
 def setitem_(x: Tensor, index: Basic, value: Tensor) -> Tensor:
     """``x`` with ``value`` at a basic index."""
     out = x.clone()
@@ -99,8 +99,8 @@ def setitem_wrt_x(grad: Tensor, index: Basic) -> Tensor:
 
 
 @setitem_.vjp("value")
-def setitem_wrt_value(grad: Tensor, index: Basic) -> Tensor:
-    return grad[index]  # type: ignore[index]
+def setitem_wrt_value(grad: Tensor, index: Basic, value: Shape) -> Tensor:
+    return grad[index].sum_to_size(value)  # type: ignore[index]
 
 
 # Index tensors
@@ -117,7 +117,7 @@ def index_wrt_x(grad: Tensor, x: Shape, indices: Sequence[Any]) -> Tensor:
     return torch.ops.aten.index_put(grad.new_zeros(x), indices, grad, True)  # type: ignore[no-any-return]
 
 
-@primitive(broadcasts=True, aten="index_put.default _unsafe_index_put.default")
+@primitive(aten="index_put.default _unsafe_index_put.default")
 def index_put_(x: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False) -> Tensor:
     """``x`` with ``values`` at places given by index tensors or masks, or with ``values`` added there."""
     return torch.ops.aten.index_put(x, list(indices), values, accumulate)  # type: ignore[no-any-return]
@@ -129,9 +129,10 @@ def index_put_wrt_x(grad: Tensor, indices: Sequence[Any], accumulate: bool) -> T
 
 
 @index_put_.vjp("values")
-def index_put_wrt_values(grad: Tensor, indices: Sequence[Any]) -> Tensor:
+def index_put_wrt_values(grad: Tensor, indices: Sequence[Any], values: Shape) -> Tensor:
     # where a place is named twice without accumulation, only one value stands there; both get its gradient, as in torch
-    return torch.ops.aten.index(grad, indices)  # type: ignore[no-any-return]
+    taken: Tensor = torch.ops.aten.index(grad, indices)
+    return taken.sum_to_size(values)
 
 
 TORCH_FUNCTIONS[torch.ops.aten.index] = index_
@@ -172,7 +173,7 @@ def _split_index(index: Any, ndim: int, device: torch.device) -> tuple[tuple[Any
 
     As torch does: integers are taken first, also between index tensors; a boolean adds an axis of size one, and masks it.
     """
-    items = list(index) if isinstance(index, tuple) else [index]
+    items = list(index) if isinstance(index, tuple) or _is_list_of_indices(index) else [index]
     items = [_as_index(item, device) for item in items]
     used = sum(0 if item is None or item is Ellipsis or isinstance(item, bool) else _axes_of(item) for item in items)
     if used > ndim:
@@ -197,6 +198,12 @@ def _split_index(index: Any, ndim: int, device: torch.device) -> tuple[tuple[Any
             if not isinstance(item, int):
                 tensors.append(None)
     return tuple(basic), tensors
+
+
+def _is_list_of_indices(index: Any) -> bool:
+    """Whether a list is torch's older spelling of a tuple: if it holds lists, tensors, slices, ``None`` or ``...``."""
+    inner = (list, tuple, Tensor, CustomTensor, np.ndarray, slice, type(None), type(Ellipsis))
+    return isinstance(index, list) and len(index) < 32 and any(isinstance(item, inner) for item in index)
 
 
 def _axes_of(item: Any) -> int:
@@ -268,31 +275,39 @@ def set_item(x: Any, index: Any, value: Any) -> Any:
     Raises:
         ShapeError: If ``value`` doesn't broadcast to the indexed shape.
     """
+    value = _stripped(value, x, index)
     if _is_basic(index):
-        return setitem_(x, index, _stripped(value, unwrap(x)[index].ndim))
+        return setitem_(x, index, value)
     basic, tensors = _split_index(index, x.ndim, x.device)
-    regular = all(item == slice(None) for item in basic)
-    block = x if regular else getitem_(x, basic)
     if all(item is None for item in tensors):
-        return setitem_(x, basic, _stripped(value, block.ndim))
+        return setitem_(x, basic, value)
     if not isinstance(value, (CustomTensor, Tensor)):
         value = torch.as_tensor(value, dtype=x.dtype, device=x.device)
-    value = _stripped(value, torch.ops.aten.index(unwrap(block).new_empty(()).expand(block.shape), tensors).ndim)
-    changed = index_put_(block, tensors, value)
-    return changed if regular else setitem_(x, basic, changed)
+    if all(item == slice(None) for item in basic):
+        return index_put_(x, tensors, value)
+    return setitem_(x, basic, index_put_(getitem_(x, basic), tensors, value))
 
 
-def _stripped(value: Any, ndim: int) -> Any:
-    """``value`` without the axes of size one that it has in front of ``ndim`` others: assignment overlooks them."""
+def _stripped(value: Any, x: Any, index: Any) -> Any:
+    """``value`` without axes of size one in front that ``x[index]`` doesn't have: assignment overlooks them."""
     value = constant(value)
-    while getattr(value, "ndim", 0) > ndim and value.shape[0] == 1:
-        value = squeeze_(value, 0)
+    if getattr(value, "ndim", 0) and value.shape[0] == 1:
+        ndim = getitem(x.detach(), index).ndim
+        while value.ndim > ndim and value.shape[0] == 1:
+            value = squeeze_(value, 0)
     return value
 
 
 _assign = inplace.method(set_item, "__setitem__")
-TORCH_FUNCTIONS[torch.Tensor.__setitem__] = _assign
-setattr(CustomTensor, "__setitem__", _assign)  # noqa: B010  (a plain assignment to a method is an error to mypy)
+
+
+def _setitem(x: CustomTensor, index: Any, value: Any) -> None:
+    """``x[index] = value``: differentiated, and refused where that is impossible."""
+    _assign(x, index, constant(value))
+
+
+TORCH_FUNCTIONS[torch.Tensor.__setitem__] = _setitem
+setattr(CustomTensor, "__setitem__", _setitem)  # noqa: B010  (a plain assignment to a method is an error to mypy)
 
 
 # One axis at a time: spellings of basic indices

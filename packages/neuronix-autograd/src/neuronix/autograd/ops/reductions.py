@@ -157,8 +157,8 @@ def var_wrt_x(grad: Tensor, x: Tensor, dim: Dims, correction: float | None, keep
     # d/dx Σ (x - m)² = 2 (x - m); that m moves with x adds nothing, because Σ (x - m) = 0
     n = count(x.shape, dim) - (1 if correction is None else correction)
     centred = x - x.mean(dim, True)
-    if n <= 0:  # the variance is 0/0 or x/0
-        return restore_axes(grad, x.shape, dim, keepdim) * torch.where(centred == 0, math.nan, math.inf)
+    if n <= 0:  # the variance is 0/0 or x/0, and so is its slope: NaN or infinity, which depends on nothing further
+        return restore_axes(grad, x.shape, dim, keepdim) * (torch.abs(centred.detach()) * math.inf)
     return restore_axes(2 / n * grad, x.shape, dim, keepdim) * centred
 
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from neuronix.autograd.errors import AxisError, ShapeError, UnsupportedError
-from neuronix.autograd.inplace import is_recorded, unwrap
+from neuronix.autograd.errors import AxisError, ShapeError
+from neuronix.autograd.inplace import unwrap
 from neuronix.autograd.primitive import Shape, composite, primitive
-from neuronix.autograd.recording import constant_result, is_differentiable
+from neuronix.autograd.recording import constant_result
 from neuronix.autograd.registry import TORCH_FUNCTIONS
 from neuronix.autograd.tensor import CustomTensor
 
@@ -131,16 +131,12 @@ def reshape(x: Any, *sizes: Any, shape: Any = None) -> Any:
 def view(x: Any, *sizes: Any, size: Any = None, dtype: torch.dtype | None = None) -> Any:
     """`reshape` that never copies: an error where the memory's layout doesn't allow a view.
 
-    ``view(dtype)``, which reads the bits as another type, has no derivative; constants have it.
+    ``view(dtype)``, which reads the bits as another type, has no derivative: it gives a constant, as in torch.
     """
     dtype = sizes[0] if sizes and isinstance(sizes[0], torch.dtype) else dtype
-    if dtype is None:
-        return view_(x, _flattened(sizes, size))
-    if dtype is x.dtype:
-        return view_(x, tuple(x.shape))
-    if is_recorded(x):
-        raise UnsupportedError(f"view: reading {x.dtype} as {dtype} has no derivative", hint="convert the values with .to()")
-    return constant_result(unwrap(x).view(dtype))
+    if dtype is not None:
+        return constant_result(unwrap(x).view(dtype))
+    return view_(x, _flattened(sizes, size))
 
 
 @composite(names="reshape_as")
