@@ -120,9 +120,10 @@ class TestGradcheck:
     def test_a_single_input(self) -> None:
         assert gradcheck(square, leaf(3))
 
-    @pytest.mark.parametrize("func", [lambda z: z * z, torch.exp, torch.abs, lambda z: (z.exp(), z.abs() * 2)])
+    @pytest.mark.parametrize("func", [lambda z: z * z, torch.exp, torch.abs, lambda z: (z.exp(), z.conj() * 2)])
     def test_complex(self, func: Callable[..., Any]) -> None:
         assert gradcheck(func, leaf(2, dtype=torch.complex128))
+        assert gradgradcheck(func, leaf(2, dtype=torch.complex128))
 
     def test_finds_wrong_complex_gradients(self) -> None:
         @primitive(holomorphic=False)  # so the engine doesn't conjugate, and the rule below is wrong
