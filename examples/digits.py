@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from neuronix import losses, nn, optim
 from neuronix.autograd import AutogradGraph, no_grad
+from neuronix.autograd.drawing import record_gradients
 
 BATCH_SIZE = 64
 LEARNING_RATE = 3e-3
@@ -91,7 +92,7 @@ def draw_graph(model: Any, criterion: Any, images: torch.Tensor, labels: torch.T
     """The computation graph of one training step, with names, shapes and the sizes of the gradients."""
     with AutogradGraph() as graph:
         loss = criterion(model(images), labels)
-        with graph.gradient_sizes():
+        with record_gradients(loss):
             loss.backward()
         graph.to_svg(path, names=dict(model.named_parameters()), title="One training step")
     model.zero_grad()

@@ -268,3 +268,25 @@ def test_a_value_that_one_rule_keeps_whole_and_another_by_its_shape() -> None:
     gx, gw = grad(scaled_sum(x, w), [x, w], create_graph=True)
     assert (gx.tolist(), gw.tolist()) == ([3.0, 4.0], [1.0, 2.0])
     assert grad(gx.sum(), w)[0].tolist() == [1.0, 1.0]
+
+
+def test_a_rule_may_call_primitives_on_whatever_it_is_handed() -> None:
+    seen = []
+
+    @primitive
+    def scale(x: Tensor, factor: float) -> Tensor:
+        return x * factor
+
+    @scale.vjp("x")
+    def scale_wrt_x(grad: Tensor, factor: float) -> Tensor:
+        result = scale(grad, factor)  # its own adjoint
+        seen.append(type(result))
+        return result
+
+    x = tensor([1.0, 2.0], requires_grad=True)
+    scale(x, 3.0).sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]
+    (g,) = grad((scale(x, 3.0) * x).sum(), x, create_graph=True)
+    assert grad(g.sum(), x)[0].tolist() == [6.0, 6.0]
+    assert seen == [Tensor, type(x), Tensor, Tensor]  # first order; recorded; both of them behind the recorded pass
+    assert isinstance(scale(torch.ones(2), 3.0), type(x))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from neuronix.autograd.errors import DtypeError, GradientError, GraphError, ShapeError
 from neuronix.autograd.graph import current_graph
-from neuronix.autograd.modes import no_grad
+from neuronix.autograd.modes import no_grad, plain_pass
 from neuronix.autograd.node import LeafNode, Node
 from neuronix.autograd.tensor import CustomTensor, new_result
 
@@ -197,7 +197,7 @@ def backward(
         _check_inputs(wanted, "backward")
     grads = _start([output], [gradient], "backward", recording=False)
     kept = list(grads.values()) if gradient is not None else []  # the caller's own tensors
-    with no_grad():
+    with no_grad(), plain_pass():
         leaves, captured = run(grads, recording=False, retain_graph=bool(retain_graph), wanted=wanted)
     if wanted is not None:
         leaves = [(tensor, captured[id(tensor)]) for tensor in wanted if id(tensor) in captured]
@@ -253,7 +253,7 @@ def grad(
     if create_graph:
         _, captured = run(grads, recording=True, retain_graph=retain_graph, wanted=inputs)
     else:
-        with no_grad():
+        with no_grad(), plain_pass():
             _, captured = run(grads, recording=False, retain_graph=retain_graph, wanted=inputs)
     results: list[CustomTensor | None] = []
     for position, tensor in enumerate(inputs):

@@ -78,6 +78,8 @@ def _call(op: Primitive, name: str) -> list[str]:
     ]
     if op.differentiable:
         lines += _record(op)
+    tensors = "".join(f"{name}, " for name in op.parameters if op.may_be_tensor(name))
+    lines += ["    if in_plain_pass():", f"        return result_in_rule(_value, ({tensors}))"]
     result = f"view_of(constant_result(_value), {op.parameters[0]})" if op.view else "constant_result(_value)"
     lines.append(f"    return {result}")
     return lines

@@ -20,6 +20,8 @@ R = TypeVar("R")
 _grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
 _rules_only: ContextVar[bool] = ContextVar("rules_only", default=False)
 
+_in_plain_pass: ContextVar[bool] = ContextVar("in_plain_pass", default=False)
+
 # The bound method is what every recorded operation calls: a look-up of 10 ns.
 is_grad_enabled = _grad_enabled.get
 
@@ -168,3 +170,17 @@ class rules_only(_FixedMode):
 def uses_rules_only() -> bool:
     """Whether a [`rules_only`][neuronix.autograd.rules_only] block is open."""
     return _rules_only.get()
+
+
+class plain_pass(_FixedMode):
+    """Holds while a backward pass runs that isn't recorded itself.
+
+    Its rules are handed plain torch tensors, and an operation that a rule calls on them (an adjoint that is a primitive
+    of its own, say) then gives a plain tensor too, not a constant `CustomTensor`.
+    """
+
+    variable = _in_plain_pass
+    fixed = True
+
+
+in_plain_pass = _in_plain_pass.get

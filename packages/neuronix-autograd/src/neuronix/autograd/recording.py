@@ -18,7 +18,7 @@ from neuronix.autograd.errors import (
     ShapeError,
 )
 from neuronix.autograd.graph import AutogradGraph, current_graph
-from neuronix.autograd.modes import is_grad_enabled, uses_rules_only
+from neuronix.autograd.modes import in_plain_pass, is_grad_enabled, uses_rules_only
 from neuronix.autograd.node import Node, OutputNode, pull_back_output
 from neuronix.autograd.tensor import CustomTensor, new_result
 
@@ -138,6 +138,12 @@ def constant_result(value: Any) -> Any:
         # torch's named results (torch.return_types.max) keep their names
         return type(value)(items) if type(value) in (tuple, list) or hasattr(value, "n_fields") else tuple(items)
     return value
+
+
+def result_in_rule(value: Any, arguments: Sequence[Any]) -> Any:
+    """What an operation gives that a rule calls in a pass over plain tensors: of plain tensors, a plain tensor."""
+    flat = [item for argument in arguments for item in (argument if isinstance(argument, (tuple, list)) else (argument,))]
+    return constant_result(value) if any(isinstance(item, CustomTensor) for item in flat) else value
 
 
 def outputs_of(node: Node, values: Sequence[Any]) -> Any:
@@ -297,13 +303,14 @@ NAMES: dict[str, Any] = {
     "Node": Node,
     "Tensor": Tensor,
     "current_graph": current_graph,
+    "in_plain_pass": in_plain_pass,
     "is_grad_enabled": is_grad_enabled,
     "uses_rules_only": uses_rules_only,
     **{
         function.__name__: function
         for function in (
             accumulate_list, as_is, changed_behind, conjugated, constant, constant_result, explained, first_dtype, is_differentiable,
-            is_plain, list_parents, modified, outputs_of, plain, recorded, recorded_output, restored, shape_of,
+            is_plain, list_parents, modified, outputs_of, plain, recorded, recorded_output, restored, result_in_rule, shape_of,
             unwrap_list, value_of, version_of, view_of,
         )
     },
