@@ -11,6 +11,7 @@ import pictures
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+ENGINE = ROOT / "packages" / "neuronix-autograd" / "src" / "neuronix" / "autograd"
 
 
 def test_picture_is_what_the_readme_draws() -> None:
@@ -31,6 +32,17 @@ def test_reference_shows_every_public_name(package: str) -> None:
         name for name in modules if not any(f"{path}.".startswith(f"neuronix.{package}.{name}.") for path in shown)
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize("path", sorted(ENGINE.glob("ops/[!_]*.py")), ids=lambda path: path.stem)
+def test_reference_shows_every_file_of_operations(path: Path) -> None:
+    page = (ROOT / "docs" / "reference" / "autograd.md").read_text(encoding="utf-8")
+    assert f"\n::: neuronix.autograd.ops.{path.stem}\n" in page
+
+
+@pytest.mark.parametrize("path", sorted(ENGINE.glob("[!_]*.py")), ids=lambda path: path.name)
+def test_reading_order_has_every_file_of_the_engine(path: Path) -> None:
+    assert f"`{path.name}`" in (ENGINE / "README.md").read_text(encoding="utf-8")
 
 
 def test_navigation_has_every_decision() -> None:
