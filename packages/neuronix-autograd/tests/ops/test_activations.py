@@ -1,4 +1,4 @@
-"""Activations: each row against torch (values and gradients of both orders), finite differences, kernel against rule."""
+"""Activations: each row against torch to second order and against finite differences; kernels against rules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANY = [-4.3, -2.3, -0.7, -0.2, 0.1, 0.4, 1.9, 4.7]
 FAR = [1000.0, -1000.0, 0.0, -0.0]
 NOT_FINITE = [INF, -INF, NAN]
 
-# Name, function of torch's arguments, where it has a kink, whether infinite arguments have torch's gradients too.
+# Name, function of torch's arguments, where it has a kink.
 Row = tuple[str, Callable[..., Any], list[float]]
 
 ROWS: list[Row] = [
@@ -69,7 +69,12 @@ ROWS: list[Row] = [
     ("log_softmax", lambda x: torch.special.log_softmax(x, 0), []),
 ]
 
-# Those whose gradient at an infinite argument isn't what torch's kernel gives are tested on their own below.
+
+# torch has no second derivative of hardsigmoid, and its kernels round the constants 1/6 and 1/alpha to float32.
+def order_and_tolerance(row: Row) -> dict[str, Any]:
+    return {"second_order": row[0] != "hardsigmoid", "rtol": 1e-7 if row[0] in ("hardsigmoid", "celu") else None}
+
+
 ELEMENTWISE = [row for row in ROWS if row[0] not in ("softmax", "softmin", "log_softmax", "glu")]
 
 IN_PLACE: list[Row] = [
@@ -106,7 +111,8 @@ def label(row: Row) -> str:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("row", ROWS, ids=label)
 def test_against_torch(check_against_torch: Callable[..., None], row: Row, dtype: torch.dtype) -> None:
-    check_against_torch(row[1], leaf(ANY, dtype))
+    options = order_and_tolerance(row) if dtype is torch.float64 else {"second_order": row[0] != "hardsigmoid"}
+    check_against_torch(row[1], leaf(ANY, dtype), **options)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=label)
@@ -116,12 +122,18 @@ def test_against_finite_differences(row: Row) -> None:
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row[2]], ids=label)
 def test_kinks_against_torch(check_against_torch: Callable[..., None], row: Row) -> None:
-    check_against_torch(row[1], leaf(row[2]))
+    options = order_and_tolerance(row)
+    if row[0] == "softplus":  # at the threshold torch takes the second derivative of one side, this that of the other
+        options["second_order"] = False
+    check_against_torch(row[1], leaf(row[2]), **options)
 
 
 @pytest.mark.parametrize("row", ELEMENTWISE, ids=label)
 def test_far_out_against_torch(check_against_torch: Callable[..., None], row: Row) -> None:
-    check_against_torch(row[1], leaf(FAR))
+    options = order_and_tolerance(row)
+    if row[0] == "mish":  # torch's second derivative is NaN at 1000; this one's is tested below
+        options["second_order"] = False
+    check_against_torch(row[1], leaf(FAR), **options)
 
 
 @pytest.mark.parametrize("row", ELEMENTWISE, ids=label)
@@ -131,8 +143,8 @@ def test_infinity_and_nan_against_torch(check_against_torch: Callable[..., None]
 
 @pytest.mark.parametrize("row", ELEMENTWISE, ids=label)
 def test_0d_and_empty_against_torch(check_against_torch: Callable[..., None], row: Row) -> None:
-    check_against_torch(row[1], leaf(-0.7))
-    check_against_torch(row[1], torch.empty(0, 3, dtype=torch.float64, requires_grad=True))
+    check_against_torch(row[1], leaf(-0.7), **order_and_tolerance(row))
+    check_against_torch(row[1], torch.empty(0, 3, dtype=torch.float64, requires_grad=True), **order_and_tolerance(row))
 
 
 @pytest.mark.parametrize("row", ELEMENTWISE, ids=label)
@@ -198,7 +210,7 @@ def test_in_place_against_torch(check_against_torch: Callable[..., None], row: R
         assert row[1](y) is y
         return y * 2
 
-    check_against_torch(function, leaf([0.7, -0.4, 2.0]), second_order=row[0] != "silu")
+    check_against_torch(function, leaf([0.7, -0.4, 2.0]), **order_and_tolerance(row))
 
 
 @pytest.mark.parametrize("row", IN_PLACE, ids=label)
@@ -236,7 +248,7 @@ def test_kernels_equal_rules(row: Row, dtype: torch.dtype) -> None:
         (by_rule,) = grad(y, x, weights)
     assert by_kernel is not None
     assert by_rule is not None
-    tolerance = 1e-13 if dtype is torch.float64 else 2e-6
+    tolerance = 2e-6 if dtype is torch.float32 else order_and_tolerance(row)["rtol"] or 1e-13
     torch.testing.assert_close(by_kernel.data, by_rule.data, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
@@ -265,7 +277,8 @@ def test_derivative_at_zero_is_a_half(function: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "function", [F.softplus, F.logsigmoid, F.silu, F.gelu, F.mish, lambda x: F.log_softmax(x, 0), lambda x: F.softmax(x, 0)]
+    "function",
+    [F.softplus, F.logsigmoid, F.silu, F.gelu, F.mish, lambda x: F.log_softmax(x, 0), lambda x: F.softmax(x, 0)],
 )
 def test_gradients_are_finite_far_out(function: Callable[..., Any]) -> None:
     for only in (True, False):

@@ -52,7 +52,7 @@ ROWS: list[Row] = [
     ("tanh", torch.nn.functional.tanh, ANY, []),
     ("asinh", torch.asinh, ANY, EXTREME),
     ("asinh", torch.arcsinh, ANY, []),
-    ("acosh", torch.acosh, [1.2, 2.5, 10.0], [1.0, 0.5, INF, NAN]),
+    ("acosh", torch.acosh, [1.2, 2.5, 10.0], [1.0, 0.5, NAN]),
     ("acosh", torch.arccosh, [1.2, 2.5], []),
     ("atanh", torch.atanh, UNIT, [*EXTREME, 1.0, -1.0]),
     ("atanh", torch.arctanh, UNIT, []),
@@ -80,12 +80,11 @@ ROWS: list[Row] = [
     ("frac", torch.frac, ANY, [2.0, -1.5, NAN]),
 ]  # fmt: skip
 
-METHODS = [
-    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sin", "cos", "tan", "asin", "arcsin", "acos",
-    "arccos", "atan", "arctan", "sinc", "sinh", "cosh", "tanh", "asinh", "arcsinh", "acosh", "arccosh", "atanh", "arctanh",
-    "sigmoid", "logit", "erf", "erfc", "erfinv", "abs", "absolute", "sgn", "sign", "floor", "ceil", "trunc", "fix", "round",
-    "frac",
-]  # fmt: skip
+METHODS = (
+    "exp exp2 expm1 log log2 log10 log1p sqrt rsqrt sin cos tan asin arcsin acos arccos atan arctan sinc sinh cosh "
+    "tanh asinh arcsinh acosh arccosh atanh arctanh sigmoid logit erf erfc erfinv abs absolute sgn sign floor ceil trunc "
+    "fix round frac"
+).split()
 
 
 def leaf(values: Any, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -123,9 +122,11 @@ def test_methods_and_their_in_place_forms(check_against_torch: Callable[..., Non
     x = leaf([1.3, 1.9] if "cosh" in name and name.startswith("a") else [0.3, 0.9])
     check_against_torch(lambda x: getattr(x, name)(), x)
     if hasattr(torch.Tensor, f"{name}_"):
-        check_against_torch(lambda x: getattr(x * 1, f"{name}_")(), x)
-    if hasattr(torch, f"{name}_"):
-        check_against_torch(lambda x: getattr(torch, f"{name}_")(x * 1), x)
+        # torch has no derivative of asinh_ and its kin, so the oracle isn't in place
+        expected = {"torch_function": lambda x: getattr(x, name)()}
+        check_against_torch(lambda x: getattr(x * 1, f"{name}_")(), x, **expected)
+        if hasattr(torch, f"{name}_"):
+            check_against_torch(lambda x: getattr(torch, f"{name}_")(x * 1), x, **expected)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=label)
@@ -142,11 +143,13 @@ def test_integers_are_constants(row: Row) -> None:
     torch.testing.assert_close(result.data, expected, rtol=0, atol=0, equal_nan=True)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["exp", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh",
-     "cosh", "tanh", "asinh", "acosh", "atanh", "sigmoid", "abs", "sgn"],
-)  # fmt: skip
+COMPLEX = (
+    "exp expm1 log log2 log10 log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh "
+    "sigmoid abs sgn"
+).split()
+
+
+@pytest.mark.parametrize("name", COMPLEX)
 def test_complex_against_torch(check_against_torch: Callable[..., None], name: str) -> None:
     x = leaf([0.3 + 0.4j, -0.7 + 0.2j, 0.5 - 0.6j, -0.2 - 0.9j], torch.complex128)
     check_against_torch(getattr(torch, name), x)

@@ -301,8 +301,9 @@ def elu_(x: Tensor, alpha: float = 1.0, scale: float = 1.0, input_scale: float =
 
 @elu_.vjp("x")
 def elu_wrt_x(grad: Tensor, x: Tensor, alpha: float, scale: float, input_scale: float) -> Tensor:
-    # The exponential of positive x isn't used, but were it infinite, its own derivative would make NaN of 0·∞.
-    below = torch.exp(torch.clamp(x, max=0) * input_scale) * (alpha * scale * input_scale)
+    # The exponential of positive x isn't used, but were it infinite, its own derivative would make NaN of 0·∞: so
+    # of min(x, 0). Written by relu it is flat at 0, where torch takes the second derivative to be 0.
+    below = torch.exp(-torch.relu(-x) * input_scale) * (alpha * scale * input_scale)
     return torch.where(x <= 0, grad * below, grad * scale)
 
 

@@ -315,15 +315,16 @@ def pow(x: Tensor, exponent: Tensor) -> Tensor:
     Where `x` is 0 its derivative is that of the polynomial (so 0 for exponents 0, 2, 3, …, and 1 for exponent 1); with
     respect to the exponent it is 0 there, if the exponent isn't negative.
 
-    Differs from torch:
-        Second derivatives with a tensor as exponent are finite where torch has NaN (`x` 0) or masks a part (exponent 0).
-
     Args:
         x: A tensor or a number.
         exponent: A tensor or a number; its shape and that of `x` broadcast.
 
     Returns:
         The power; NaN for negative `x` with exponents that aren't whole.
+
+    Differs from torch:
+        With a tensor as exponent, second derivatives are finite where torch has NaN (`x` 0) or masks a part of them
+        (exponent 0).
 
     Example:
         >>> from neuronix.autograd import tensor

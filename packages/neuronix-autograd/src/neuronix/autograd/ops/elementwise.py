@@ -145,7 +145,7 @@ def xlogy(x: Tensor, other: Tensor) -> Tensor:
 @xlogy.vjp("x")
 def xlogy_wrt_x(grad: Tensor, x: Tensor, other: Tensor) -> Tensor:
     # At x = 0 = other the product was taken to be 0, and so is its derivative.
-    return grad * torch.where((x == 0) & (other <= 0), 0, torch.log(other))
+    return grad * torch.where((x == 0) & (other <= 0), 0, torch.xlogy(torch.ones_like(grad), other))
 
 
 @xlogy.vjp("other")
