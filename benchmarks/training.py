@@ -3,7 +3,8 @@
     nox -s bench                # the table
     nox -s bench -- --check     # exits with 1 where a limit is missed
 
-Both sides run the same program in one process, in turn: one run of ours, one of PyTorch's, and again.  Each pair gives a
+Both sides run the same program in one process, in turn: one run of ours, one of PyTorch's, and again.  Each pair
+gives a
 ratio, and the median of the ratios is reported, so that a machine that slows down for a while slows both sides down.
 
 * *chain*: 2,000 multiplications and additions on 4x4 matrices, forward and backward: the overhead of an operation.

@@ -4,7 +4,8 @@
     nox -s quickstart -- --epochs 2 --float32
 
 A small convolutional network is trained on the 1,797 scanned digits that scikit-learn ships (8x8 pixels, from the UCI
-Machine Learning Repository; nothing is downloaded).  The same network, from the same weights and on the same batches, is
+Machine Learning Repository; nothing is downloaded).  The same network, from the same weights and on the same batches,
+is
 trained in PyTorch beside it.  At the end all parameters, the running statistics of the batch normalisations and the
 test logits of the two are compared.
 
@@ -37,7 +38,9 @@ PROMISED_DIFFERENCE = 1e-9  # in float64
 def network(nn: Any) -> Any:
     """The network, from ``neuronix.nn`` or from ``torch.nn``: names and arguments are the same."""
     return nn.Sequential(  # shapes without the batch axis
-        nn.Conv2d(1, 16, kernel_size=3, padding=1, bias=False),  # (1, 8, 8) -> (16, 8, 8); the normalisation has the bias
+        nn.Conv2d(
+            1, 16, kernel_size=3, padding=1, bias=False
+        ),  # (1, 8, 8) -> (16, 8, 8); the normalisation has the bias
         nn.BatchNorm2d(16),
         nn.ReLU(),
         nn.MaxPool2d(2),  # (16, 4, 4)

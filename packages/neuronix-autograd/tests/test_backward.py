@@ -42,7 +42,8 @@ def test_nothing_to_differentiate() -> None:
 def test_a_leaf_is_its_own_derivative() -> None:
     x = tensor(2.0, requires_grad=True)
     x.backward()
-    assert x.grad is not None and x.grad.item() == 1
+    assert x.grad is not None
+    assert x.grad.item() == 1
     assert grad(x, x)[0].item() == 1
 
 
@@ -54,7 +55,8 @@ def test_gradient_is_checked() -> None:
     with pytest.raises(DtypeError, match="complex"):
         y.backward(torch.ones(2, dtype=torch.complex64))
     y.backward(torch.ones(2, dtype=torch.float64))  # cast, as torch does
-    assert x.grad is not None and x.grad.dtype is torch.float32
+    assert x.grad is not None
+    assert x.grad.dtype is torch.float32
 
 
 def test_create_graph_points_to_grad() -> None:
@@ -79,11 +81,14 @@ def test_grad_returns_a_tuple_and_touches_nothing() -> None:
     x, w = tensor([1.0, 2.0], requires_grad=True), tensor([3.0, 4.0], requires_grad=True)
     h = x * w
     result = grad(h.sum(), [x, w, h])
-    assert isinstance(result, tuple) and all(isinstance(g, CustomTensor) for g in result)
+    assert isinstance(result, tuple)
+    assert all(isinstance(g, CustomTensor) for g in result)
     assert_close(result[0].data, w.data)
     assert_close(result[1].data, x.data)
     assert_close(result[2].data, torch.ones(2))
-    assert x.grad is None and w.grad is None and h.grad is None
+    assert x.grad is None
+    assert w.grad is None
+    assert h.grad is None
 
 
 def test_grad_of_unused_inputs() -> None:
@@ -139,7 +144,8 @@ def test_leaves_never_share_a_gradient() -> None:
     (x + w).sum().backward()
     x.grad.mul_(10)
     assert_close(w.grad, torch.tensor([1.0, 1.0]))
-    assert x.grad.is_contiguous() and x.grad._base is None
+    assert x.grad.is_contiguous()
+    assert x.grad._base is None
     assert x.grad.untyped_storage().nbytes() == x.grad.nbytes
 
 
@@ -271,7 +277,8 @@ def test_mixed_dtypes_give_each_argument_its_own() -> None:
     y = x * w
     assert y.dtype is torch.float64
     y.sum().backward()
-    assert x.grad.dtype is torch.float32 and w.grad.dtype is torch.float64
+    assert x.grad.dtype is torch.float32
+    assert w.grad.dtype is torch.float64
     assert_close(x.grad, torch.tensor([7.0, 7.0]))
     assert_close(w.grad, torch.tensor([[3.0], [3.0]], dtype=torch.float64))
 

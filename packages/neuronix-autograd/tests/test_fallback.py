@@ -64,7 +64,8 @@ def test_an_operation_without_a_rule_is_named() -> None:
 
 def test_a_rule_in_a_package_that_is_not_imported_is_named() -> None:
     message, hint = fallback._missing("avg_pool2d.default")
-    assert "neuronix-nn" in message and "import neuronix.nn" in hint
+    assert "neuronix-nn" in message
+    assert "import neuronix.nn" in hint
     message, _ = fallback._missing("nll_loss_forward.default")
     assert "neuronix-losses" in message
 
@@ -80,7 +81,8 @@ def test_results_without_derivatives_are_constants() -> None:
 def test_named_results_keep_their_names() -> None:
     x = tensor([[3.0, 1.0, 2.0]], requires_grad=True)
     result = torch.sort(x.detach(), dim=1)
-    assert result.values.tolist() == [[1.0, 2.0, 3.0]] and result.indices.tolist() == [[1, 2, 0]]
+    assert result.values.tolist() == [[1.0, 2.0, 3.0]]
+    assert result.indices.tolist() == [[1, 2, 0]]
 
 
 def test_constants_are_computed_by_torch() -> None:

@@ -85,7 +85,8 @@ def test_a_closed_graph_refuses_and_its_values_stay() -> None:
     x = tensor([1.0, 2.0], requires_grad=True)
     with AutogradGraph() as graph:
         y = (x * 2).sum()
-    assert graph.closed and graph.num_nodes() == 0
+    assert graph.closed
+    assert graph.num_nodes() == 0
     with pytest.raises(GraphError, match="closed"):
         y.backward()
     with pytest.raises(GraphError, match="closed"):
@@ -93,7 +94,9 @@ def test_a_closed_graph_refuses_and_its_values_stay() -> None:
     with pytest.raises(GraphError, match="closed"), graph:
         pass
     assert x.grad is None
-    assert y.item() == 6 and float(y) == 6 and bool(y > 5)
+    assert y.item() == 6
+    assert float(y) == 6
+    assert bool(y > 5)
     assert "6" in repr(y)
     assert (y.detach() * 2).item() == 12
     with no_grad():
@@ -206,7 +209,8 @@ def test_a_chain_of_100_000_operations() -> None:
     for _ in range(100_000):
         y = y * 1.0
     y.backward()
-    assert x.grad is not None and x.grad.item() == 1
+    assert x.grad is not None
+    assert x.grad.item() == 1
     del y
 
 
@@ -214,7 +218,8 @@ def test_second_order_is_recorded_on_the_same_graph() -> None:
     with AutogradGraph() as graph:
         x = tensor(2.0, requires_grad=True)
         (first,) = grad(x**3, x, create_graph=True)
-        assert first is not None and first.grad_fn.graph is graph
+        assert first is not None
+        assert first.grad_fn.graph is graph
         (second,) = grad(first, x)
         assert second.item() == 12
         graph.validate()
@@ -238,4 +243,5 @@ def test_errors_leave_gradients_as_they_were() -> None:
         w *= 2
     with pytest.raises(GradientError, match=r"mul: its argument 'x'.*modified"):
         y.backward()
-    assert x.grad is None and w.grad is None
+    assert x.grad is None
+    assert w.grad is None

@@ -100,7 +100,9 @@ def test_a_constant_becomes_a_result() -> None:
 
 
 @pytest.mark.parametrize(
-    "index", [0, -1, slice(1, 3), slice(None), [0, 2], torch.tensor([2, 0]), torch.tensor([True, False, True]), ...], ids=str
+    "index",
+    [0, -1, slice(1, 3), slice(None), [0, 2], torch.tensor([2, 0]), torch.tensor([True, False, True]), ...],
+    ids=str,
 )
 def test_assignment(index: Any) -> None:
     def program(x: Any, w: Any) -> Any:
@@ -149,7 +151,9 @@ def test_a_leaf_is_changed_inside_no_grad_and_stays_the_same_leaf() -> None:
     with no_grad():
         w -= 0.5 * w.grad
         w[0] = 7.0
-    assert w.is_leaf and w.requires_grad and w.data is data
+    assert w.is_leaf
+    assert w.requires_grad
+    assert w.data is data
     assert_close(w.data, torch.tensor([7.0, 0.0]))
 
 
@@ -161,7 +165,8 @@ def test_live_views_forbid_a_change_of_their_base_and_dead_ones_do_not() -> None
         y *= 5
     with pytest.raises(GradientError, match="live view"):
         y[0] = 1.0
-    assert v.tolist() == [3.0] and y.tolist() == [3.0, 6.0]
+    assert v.tolist() == [3.0]
+    assert y.tolist() == [3.0, 6.0]
     del v
     y *= 5
     y.sum().backward()
@@ -209,7 +214,8 @@ def test_wrong_shapes_and_types_change_nothing() -> None:
     counts = tensor([1, 2])
     with pytest.raises(DtypeError, match="cast"):
         counts += y
-    assert y.tolist() == [3.0, 6.0] and counts.tolist() == [1, 2]
+    assert y.tolist() == [3.0, 6.0]
+    assert counts.tolist() == [1, 2]
     y.sum().backward()
     assert_close(x.grad, torch.tensor([3.0, 3.0]))
 

@@ -43,7 +43,8 @@ def test_a_decorated_function_may_call_itself() -> None:
     def descend(depth: int) -> bool:
         return not is_grad_enabled() and (depth == 0 or descend(depth - 1))
 
-    assert descend(3) and is_grad_enabled()
+    assert descend(3)
+    assert is_grad_enabled()
 
 
 def test_set_grad_enabled_acts_at_once_and_as_a_block() -> None:

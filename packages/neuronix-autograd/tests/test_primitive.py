@@ -68,7 +68,8 @@ def test_the_function_keeps_its_name_signature_and_docstring() -> None:
     assert cube.__name__ == "cube"
     assert cube.__doc__ == "x³."
     assert str(inspect.signature(total)) == "(tensors: 'Sequence[Tensor]', scale: 'float' = 1.0) -> 'Tensor'"
-    assert "def cube(x):" in cube.primitive.source and "def pullback(" in cube.primitive.source
+    assert "def cube(x):" in cube.primitive.source
+    assert "def pullback(" in cube.primitive.source
     assert repr(cube.primitive) == "<primitive cube(x), differentiable in x>"
 
 
@@ -108,7 +109,9 @@ def test_a_joint_rule_says_what_it_is_needed_for() -> None:
         return x * y
 
     @product.vjp("x", "y")
-    def product_wrt_x_and_y(grad: Tensor, x: Tensor, y: Tensor, needs: tuple[bool, bool]) -> tuple[Tensor | None, Tensor | None]:
+    def product_wrt_x_and_y(
+        grad: Tensor, x: Tensor, y: Tensor, needs: tuple[bool, bool]
+    ) -> tuple[Tensor | None, Tensor | None]:
         asked.append(needs)
         return grad * y if needs[0] else None, grad * x if needs[1] else None
 

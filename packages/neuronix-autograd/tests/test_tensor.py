@@ -50,7 +50,9 @@ def test_attributes_are_torchs() -> None:
     assert (x.shape, x.ndim, x.dim(), x.numel(), x.size(1), x.dtype) == ((2, 3), 2, 2, 6, 3, torch.float64)
     assert (x.is_leaf, x.grad_fn, x.grad, x.requires_grad) == (True, None, None, False)
     assert x.device == torch.device("cpu")
-    assert x.is_floating_point() and not x.is_complex() and x.is_contiguous()
+    assert x.is_floating_point()
+    assert not x.is_complex()
+    assert x.is_contiguous()
     assert (x.element_size(), x.nbytes, x.stride()) == (8, 48, (3, 1))
 
 
@@ -60,9 +62,12 @@ def test_the_object_protocol() -> None:
     assert range(5)[tensor(2)] == 2
     assert [float(v) for v in x] == [3.0, 0.0]
     assert all(v.requires_grad for v in x)
-    assert 3.0 in x and 4.0 not in x
-    assert all(tensor([True, True])) and not any(tensor([False]))
-    assert hash(x) == hash(x) and len({x, x}) == 1
+    assert 3.0 in x
+    assert 4.0 not in x
+    assert all(tensor([True, True]))
+    assert not any(tensor([False]))
+    assert hash(x) == hash(x)
+    assert len({x, x}) == 1
     assert {x: "found"}[x] == "found"
     assert weakref.ref(x)() is x
     assert f"{x[0]:.2f}" == "3.00"
@@ -76,7 +81,9 @@ def test_leaves_are_copied_and_pickled_with_their_values() -> None:
     x = tensor([1.0, 2.0], requires_grad=True)
     (x * x).sum().backward()
     for twin in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
-        assert type(twin) is CustomTensor and twin.requires_grad and twin.is_leaf
+        assert type(twin) is CustomTensor
+        assert twin.requires_grad
+        assert twin.is_leaf
         assert twin.data is not x.data
         assert_close(twin.data, x.data)
     assert_close(copy.deepcopy(x).grad, x.grad)
@@ -108,7 +115,8 @@ def test_constants_are_accepted_on_either_side(operand: object) -> None:
     plain = torch.as_tensor(operand) if isinstance(operand, (np.ndarray, np.generic)) else operand
     x = CustomTensor(values, requires_grad=True)
     for mine, theirs in [(x * operand, values * plain), (operand * x, plain * values), (operand + x, plain + values)]:
-        assert isinstance(mine, CustomTensor) and mine.requires_grad
+        assert isinstance(mine, CustomTensor)
+        assert mine.requires_grad
         assert_close(mine.data, theirs)
 
 
@@ -151,13 +159,15 @@ def test_history_can_be_walked() -> None:
     node = y.grad_fn
     assert node is not None
     assert (node.name, tuple(node.shape), len(node.parents)) == ("mul", (2,), 2)
-    assert node.parents[1] is None and node.parents[0].is_leaf
+    assert node.parents[1] is None
+    assert node.parents[0].is_leaf
     assert_close(node.saved_values["other"], torch.tensor([3.0, 4.0]))
     assert node.saved_values["x"] is None  # the constant needs no gradient, so x isn't kept for it
     assert node.next_functions[0][0] is node.parents[0]
     assert repr(node) == "<mul(leaf, constant) -> (2,)>"
     y.sum().backward()
-    assert node.saved_values == {} and "freed" in repr(node)
+    assert node.saved_values == {}
+    assert "freed" in repr(node)
 
 
 def test_methods_without_a_declaration_are_there_too() -> None:

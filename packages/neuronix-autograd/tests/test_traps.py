@@ -24,7 +24,8 @@ def test_backward_twice_accumulates_once_each() -> None:
     x = tensor(3.0, requires_grad=True)
     y = x * x
     y.backward(retain_graph=True)
-    assert x.grad is not None and x.grad.item() == 6
+    assert x.grad is not None
+    assert x.grad.item() == 6
     y.backward(retain_graph=True)
     assert x.grad.item() == 12
 
@@ -86,7 +87,8 @@ def test_ordinary_expressions_work() -> None:
     assert_close((-a).data, torch.tensor([[-1.0, -2.0], [-3.0, -4.0]]))
     assert_close(a[1].data, torch.tensor([3.0, 4.0]))
     product = np.array([[1.0, 2.0], [3.0, 4.0]]) * a
-    assert isinstance(product, CustomTensor) and product.requires_grad
+    assert isinstance(product, CustomTensor)
+    assert product.requires_grad
     assert (np.float64(3) * a).requires_grad
 
 
@@ -97,7 +99,8 @@ def test_a_diamond_takes_linear_time() -> None:
     for _ in range(200):
         y = y + y
     y.backward()
-    assert x.grad is not None and x.grad.item() == 2.0**200
+    assert x.grad is not None
+    assert x.grad.item() == 2.0**200
 
 
 def test_a_deep_chain_does_not_recurse() -> None:
@@ -106,7 +109,8 @@ def test_a_deep_chain_does_not_recurse() -> None:
     for _ in range(5000):
         y = y + 1
     y.backward()
-    assert x.grad is not None and x.grad.item() == 1
+    assert x.grad is not None
+    assert x.grad.item() == 1
 
 
 def test_a_non_scalar_needs_a_gradient() -> None:

@@ -1,7 +1,7 @@
 """Automatic differentiation that can be read: a graph, a tensor, and the rules."""
 
 from neuronix.autograd import drawing, errors, ops, testing
-from neuronix.autograd.__about__ import __version__
+from neuronix.autograd.__about__ import __version__ as __version__
 from neuronix.autograd.backward import grad
 from neuronix.autograd.checking import gradcheck, gradgradcheck
 from neuronix.autograd.functional import hessian, hvp, jacobian, vhp

@@ -78,7 +78,7 @@ def _visited(order: list[Node], wanted: Sequence[CustomTensor] | None) -> list[N
             if (
                 node in inner
                 or (isinstance(node, LeafNode) and id(node.leaf()) in leaves)
-                or not leading.isdisjoint(node.parents)  # type: ignore[arg-type]
+                or not leading.isdisjoint(node.parents)
             ):
                 leading.add(node)
         order = [node for node in order if node in leading]
@@ -86,10 +86,12 @@ def _visited(order: list[Node], wanted: Sequence[CustomTensor] | None) -> list[N
         if node.saved is None:
             if node.graph.closed:
                 raise GraphError(
-                    f"{node.name}: its AutogradGraph is closed", hint="call backward() inside the `with` block of the graph"
+                    f"{node.name}: its AutogradGraph is closed",
+                    hint="call backward() inside the `with` block of the graph",
                 )
             raise GraphError(
-                f"{node.name}: trying to backward through the graph a second time, but its saved values have been freed",
+                f"{node.name}: trying to backward through the graph a second time, but its saved values have "
+                f"been freed",
                 hint="give retain_graph=True to the first backward() or grad()",
             )
     return order
@@ -105,7 +107,8 @@ def _call_hooks(hooks: dict[int, Callable[..., Any]] | None, grad: Any, name: st
             replaced = replaced._data
         if getattr(replaced, "shape", None) != grad.shape:
             raise ShapeError(
-                f"a hook of {name!r} returned {getattr(replaced, 'shape', type(replaced).__name__)!s} for a gradient of "
+                f"a hook of {name!r} returned {getattr(replaced, 'shape', type(replaced).__name__)!s} for a "
+                f"gradient of "
                 f"shape {tuple(grad.shape)}",
                 hint="return None to leave the gradient as it is, or a tensor of its shape",
             )
@@ -122,7 +125,8 @@ def _seed(output: CustomTensor, gradient: Any, name: str) -> Any:
         raise DtypeError(f"{name}: expected a CustomTensor, got {type(output).__name__}")
     if not output._requires_grad:
         raise GradientError(
-            f"{name}: the tensor of shape {tuple(output.shape)} does not require grad and does not have a grad_fn: there is "
+            f"{name}: the tensor of shape {tuple(output.shape)} does not require grad and does not have a "
+            f"grad_fn: there is "
             "nothing to differentiate",
             hint="compute it from tensors with requires_grad=True, outside no_grad()",
         )
@@ -135,7 +139,8 @@ def _seed(output: CustomTensor, gradient: Any, name: str) -> Any:
             )
         if output._data._version != output._version:
             raise GradientError(
-                f"{name}: the result of {node.name!r} was changed in place through its .data or a view since it was computed"
+                f"{name}: the result of {node.name!r} was changed in place through its .data or a view since it "
+                f"was computed"
             )
     if gradient is None:
         if output._data.numel() != 1:
@@ -144,9 +149,13 @@ def _seed(output: CustomTensor, gradient: Any, name: str) -> Any:
                 hint="reduce it first, as in y.sum().backward(), or give the gradient of its shape",
             )
         if output._data.is_complex():
-            raise GradientError(f"{name}: grad can be implicitly created only for real scalar outputs, not {output.dtype}")
+            raise GradientError(
+                f"{name}: grad can be implicitly created only for real scalar outputs, not {output.dtype}"
+            )
         return torch.ones_like(output._data)
-    gradient = gradient if isinstance(gradient, (Tensor, CustomTensor)) else torch.as_tensor(gradient, dtype=output.dtype)
+    gradient = (
+        gradient if isinstance(gradient, (Tensor, CustomTensor)) else torch.as_tensor(gradient, dtype=output.dtype)
+    )
     if gradient.shape != output._data.shape:
         raise ShapeError(
             f"{name}: the gradient has shape {tuple(gradient.shape)}, the tensor has shape {tuple(output.shape)}",
@@ -221,14 +230,16 @@ def grad(
         grad_outputs: For each output the gradient to start from, or ``None`` for 1 (outputs with one element).
         retain_graph: Keep the saved values; by default the same as ``create_graph``.
         create_graph: Record the pass, so that the gradients can be differentiated again.
-        allow_unused: Give ``None`` for an input that the outputs don't depend on, instead of raising; by default the same as ``materialize_grads``.
+        allow_unused: Give ``None`` for an input that the outputs don't depend on, instead of raising; by default the
+            same as ``materialize_grads``.
         materialize_grads: Give zeros instead of ``None``.
 
     Returns:
         A gradient for each input, of its shape.
 
     Raises:
-        GradientError: If there is nothing to differentiate, an input wasn't used, or an output isn't a scalar and has no ``grad_outputs``.
+        GradientError: If there is nothing to differentiate, an input wasn't used, or an output isn't a scalar and has
+            no ``grad_outputs``.
 
     Example:
         >>> from neuronix.autograd import grad, tensor
@@ -294,7 +305,8 @@ def _accumulate(leaves: list[tuple[CustomTensor, Any]], kept: list[Any]) -> None
             leaf, gradient = leaves.pop()
             if gradient.shape != leaf._data.shape:
                 raise ShapeError(
-                    f"backward: a gradient of shape {tuple(gradient.shape)} arrived at a leaf of shape {tuple(leaf.shape)}",
+                    f"backward: a gradient of shape {tuple(gradient.shape)} arrived at a leaf of shape "
+                    f"{tuple(leaf.shape)}",
                     hint="a rule on the way returned the wrong shape; gradcheck() names it",
                 )
             if leaf._grad is not None:

@@ -1,8 +1,9 @@
 """The Python source behind a primitive: one function that calls and records, one that pulls a gradient back.
 
 A generic call would look at the operation's signature and rules each time.  They are known when the operation is
-declared, so the two functions are written out for it, once; ``print(mul.primitive.source)`` shows them, and a debugger steps through
-them.  (On a chain of small operations, relative to PyTorch: a generic backward loop took 1.64, the generated one 1.22.)
+declared, so the two functions are written out for it, once; ``print(mul.primitive.source)`` shows them, and a debugger
+steps through them.  (On a chain of small operations, relative to PyTorch: a generic backward loop took 1.64, the
+generated one 1.22.)
 
 The layout of a node that the generated code agrees on:
 
@@ -125,11 +126,17 @@ def _unwrap(op: Primitive, name: str) -> list[str]:
 def _record(op: Primitive) -> list[str]:
     """Statements that make the node, if an argument requires grad, and return the result."""
     names = op.differentiable
-    shape = "_value.shape" if op.broadcasts else "_value.shape if isinstance(_value, Tensor) else None"
+    shape, dtype = "_value.shape", "_value.dtype"
+    if not op.broadcasts:  # it may have several results
+        shape, dtype = (
+            f"{shape} if isinstance(_value, Tensor) else None",
+            f"first_dtype(_value) if _shape is None else {dtype}",
+        )
+    pullback = "complex_pullback if _dtype.is_complex else pullback" if op.holomorphic else "pullback"
     lines = [
         f"    if ({' or '.join(f'{name}_tracked' for name in names)}) and is_grad_enabled():",
         f"        _shape = {shape}",
-        f"        _dtype = {'_value.dtype' if op.broadcasts else 'first_dtype(_value) if _shape is None else _value.dtype'}",
+        f"        _dtype = {dtype}",
         "        _graph = current_graph()",
     ]
     for name in names:
@@ -150,7 +157,7 @@ def _record(op: Primitive) -> list[str]:
         f"        _node.parents = ({', '.join(parents)},)",
         "        _node.restore = _restore",
         "        _node.shape = _shape",
-        f"        _node.pullback = {'complex_pullback if _dtype.is_complex else pullback' if op.holomorphic else 'pullback'}",
+        f"        _node.pullback = {pullback}",
         *_save(op),
         "        _graph.record(_node)",
     ]
@@ -272,7 +279,8 @@ def _rewrap(op: Primitive, saved: list[str]) -> list[str]:
 def _apply_rule(op: Primitive, rule: Rule, names: tuple[str, ...], conjugate: bool) -> list[str]:
     """Statements that call a rule, if it is needed, and hand its gradients on."""
     joint = len(rule.wrt) > 1
-    kernel = op.kernels.get(rule.wrt[0])
+    # torch's kernels conjugate for complex numbers by themselves, so there the rule is used
+    kernel = None if conjugate else op.kernels.get(rule.wrt[0])
     if joint:
         needs = [f"{n}_parent is not None" for n in rule.wrt]
         lines = [f"    needs = ({', '.join(needs)},)", "    if True in needs:"]

@@ -5,9 +5,9 @@ PyTorch defines most of its functions by others.  To see which, the function is 
 1. Each tensor becomes a `_StandIn`, a wrapper subclass of ``torch.Tensor`` without memory that knows its CustomTensor.
 2. The stand-ins go through torch's *functionalisation*, which turns views and in-place changes inside the function into
    plain operations.  Composite functions fall apart by themselves on the way.
-3. What arrives at ``__torch_dispatch__`` are plain ATen overloads.  One that a declaration names (``aten="mul.Tensor"``) is
-   our operation; another may have a forward decomposition in torch's table, which is run on the stand-ins; anything else
-   is an error that says how to declare it.
+3. What arrives at ``__torch_dispatch__`` are plain ATen overloads.  One that a declaration names (as in
+   ``aten="mul.Tensor"``) is our operation; another may have a forward decomposition in torch's table, which is run on
+   the stand-ins; anything else is an error that says how to declare it.
 
 So a function is never silently a constant, and every spelling of an operation ends in the same rule.  It costs some
 30 µs an operation: whatever a training loop uses has an entry in the table of ``torch_function.py``.
@@ -59,7 +59,7 @@ class _StandIn(Tensor):
     @staticmethod
     def __new__(cls, custom: CustomTensor) -> _StandIn:
         data = custom._data
-        made: _StandIn = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: _StandIn = Tensor._make_wrapper_subclass(
             cls,
             data.shape,
             strides=data.stride(),
@@ -71,10 +71,10 @@ class _StandIn(Tensor):
         made.custom = custom
         return made
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         return _answer(func, args, kwargs or {})
@@ -120,7 +120,7 @@ def call(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
         try:
             result = func(*inputs, **named)
         finally:
-            torch._disable_functionalization()
+            torch._disable_functionalization()  # type: ignore[no-untyped-call]
         for functional, given, stand_in in entered.values():
             changed = _current(functional)
             if changed is not stand_in:
@@ -143,7 +143,7 @@ def _current(functional: Tensor) -> Tensor:
     """What a tensor of torch's functionalisation holds now, with pending changes through its views applied."""
     if not torch._is_functional_tensor(functional):
         return functional
-    torch._sync(functional)
+    torch._functionalize_sync(functional)
     return torch._from_functional_tensor(functional)
 
 
@@ -168,7 +168,9 @@ def _keys_of_entry() -> Iterator[None]:
 def _below_transforms() -> Any:
     """Keep torch.vmap out while a function is taken apart: it is for the operations that come out to be batched."""
     keys = torch._C.DispatchKeySet(torch._C.DispatchKey.FuncTorchDynamicLayerFrontMode)
-    return torch._C._ExcludeDispatchKeyGuard(keys | torch._C.DispatchKeySet(torch._C.DispatchKey.FuncTorchDynamicLayerBackMode))
+    return torch._C._ExcludeDispatchKeyGuard(
+        keys | torch._C.DispatchKeySet(torch._C.DispatchKey.FuncTorchDynamicLayerBackMode)
+    )
 
 
 def _answer(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -217,16 +219,19 @@ def _values(values: Any) -> Any:
 
 @cache
 def _decompositions() -> dict[Any, Callable[..., Any]]:
-    """torch's own table of forward decompositions; imported when it is first needed, because that takes a while."""
+    """The table of torch's own forward decompositions; imported when it is first needed, because that takes a while."""
     from torch._decomp import decomposition_table
 
     return decomposition_table
 
 
-_INTEGRAL = ("eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "isfinite", "argmax", "argmin", "argsort", "bucketize",
-             "searchsorted", "nonzero", "count_nonzero", "any", "all", "equal", "is_same_size", "signbit", "isin",
-             "logical_and", "logical_or", "logical_not", "logical_xor", "isposinf", "isneginf", "allclose", "is_nonzero",
-             "_local_scalar_dense", "isreal", "bincount", "histc")  # fmt: skip
+_INTEGRAL = frozenset(
+    (
+        "_local_scalar_dense all allclose any argmax argmin argsort bincount bucketize count_nonzero eq equal ge gt "
+        "histc is_nonzero is_same_size isfinite isin isinf isnan isneginf isposinf isreal le logical_and logical_not "
+        "logical_or logical_xor lt ne nonzero searchsorted signbit"
+    ).split()
+)
 
 
 def _is_integral(func: Any) -> bool:
@@ -240,10 +245,10 @@ def _missing(overload: str) -> tuple[str, str]:
         if any(word in name for word in words):
             module = package.replace("-", ".")
             return (
-                f"{name}: its rule is in {package}, which isn't imported (aten.{overload} on a tensor that requires grad)",
+                f"{name}: its rule is in {package}, which isn't imported (aten.{overload})",
                 f"pip install {package}, and `import {module}`",
             )
     return (
         f"{name}: aten.{overload} has no rule, and a tensor that requires grad was given to it",
-        f'declare it with @primitive(aten="{overload}") and a rule for each differentiable argument, or detach() the tensor',
+        f'declare it with @primitive(aten="{overload}") and a rule for each differentiable argument, or detach() it',
     )

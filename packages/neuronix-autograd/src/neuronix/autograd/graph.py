@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections import deque
+from collections import Counter, deque
 from contextvars import ContextVar, Token
 from operator import attrgetter
 from types import TracebackType
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import rustworkx as rx
 
 from neuronix.autograd.errors import GraphError
-from neuronix.autograd.node import Entry, LeafNode, Node, next_sequence, pull_back_leaf
+from neuronix.autograd.node import NOT_INDEXED, Entry, LeafNode, Node, next_sequence, pull_back_leaf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,7 +113,7 @@ class AutogradGraph:
             if node is not None:
                 node.saved = None
                 node.parents = ()
-                node.entry.index = None
+                node.entry.index = NOT_INDEXED
         self._index.clear()
         self._pending.clear()
         self._leaves.clear()
@@ -149,7 +149,8 @@ class AutogradGraph:
         node.notes = None
         node.sequence = sequence = next_sequence()
         node.entry = entry = Entry(node, self.add_dead)
-        entry.leaf_key = entry.index = None
+        entry.leaf_key = None
+        entry.index = NOT_INDEXED
         self.add_pending(entry)
         if not sequence & (SYNCHRONIZE_EVERY - 1):
             self.synchronize()
@@ -162,8 +163,8 @@ class AutogradGraph:
         """
         if self.scoped or parent.graph.scoped:
             raise GraphError(
-                f"{operation}: an argument was recorded on {parent.graph._describe()}, but this operation is recorded on "
-                f"{self._describe()}",
+                f"{operation}: an argument was recorded on {parent.graph._describe()}, but this operation is recorded "
+                f"on {self._describe()}",
                 hint="compute it inside the same `with AutogradGraph()` block, or use its value alone with .detach()",
             )
         self._has_foreign_parents = True
@@ -204,9 +205,9 @@ class AutogradGraph:
         dead, removed = self._dead, []
         while dead:
             entry = dead.popleft()
-            if entry.index is not None:
+            if entry.index != NOT_INDEXED:
                 removed.append(entry.index)
-                entry.index = None
+                entry.index = NOT_INDEXED
             if entry.leaf_key is not None and self._leaves.get(entry.leaf_key) is entry:
                 del self._leaves[entry.leaf_key]
         if removed:
@@ -292,23 +293,19 @@ class AutogradGraph:
             GraphError: If an edge is missing or is there too much, or a node is missing, or there is a cycle.
         """
         index = self.graph
-        wanted: dict[tuple[int, int], int] = {}
+        wanted: Counter[tuple[int, int]] = Counter()
         for node in self.nodes():
             for parent in node.parents:
                 if parent is not None and parent.graph is self:
-                    if parent.entry.index is None or index[parent.entry.index] is not parent.entry:
+                    if parent.entry.index == NOT_INDEXED or index[parent.entry.index] is not parent.entry:
                         raise GraphError(f"the index has lost {parent!r}, a parent of {node!r}")
-                    edge = (parent.index, node.index)
-                    wanted[edge] = wanted.get(edge, 0) + 1
-        present: dict[tuple[int, int], int] = {}
-        for edge in index.edge_list():
-            present[tuple(edge)] = present.get(tuple(edge), 0) + 1
+                    wanted[parent.entry.index, node.entry.index] += 1
+        present = Counter((source, target) for source, target in index.edge_list())
         for edge in wanted.keys() | present.keys():
-            if wanted.get(edge, 0) != present.get(edge, 0):
+            if wanted[edge] != present[edge]:
                 source, target = (index[position]() for position in edge)
                 raise GraphError(
-                    f"the index has {present.get(edge, 0)} edge(s) from {source!r} to {target!r}, "
-                    f"the nodes say {wanted.get(edge, 0)}"
+                    f"the index has {present[edge]} edge(s) from {source!r} to {target!r}, the nodes say {wanted[edge]}"
                 )
         if self.check_cycle():
             raise GraphError("Cycle detected in autograd graph")

@@ -38,7 +38,9 @@ def method(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         return self
 
     in_place.__name__ = in_place.__qualname__ = name
-    in_place.__doc__ = f"In-place version of ``{name.strip('_')}``; differentiated, and refused where that is impossible."
+    in_place.__doc__ = (
+        f"In-place version of ``{name.strip('_')}``; differentiated, and refused where that is impossible."
+    )
     return in_place
 
 
@@ -80,20 +82,25 @@ def check_changeable(tensor: Any, name: str) -> None:
         )
     if tensor._node is None and tensor._requires_grad:
         raise GradientError(
-            f"{name}: a leaf Variable that requires grad is being used in an in-place operation (shape {tuple(tensor.shape)})",
+            f"{name}: a leaf Variable that requires grad is being used in an in-place operation (shape "
+            f"{tuple(tensor.shape)})",
             hint="use the operation that isn't in place, or change it inside `with no_grad():`",
         )
     if tensor._node is not None and tensor._data._version != tensor._version:
-        raise GradientError(f"{name}: the tensor was changed in place through its .data or a view since it was computed")
+        raise GradientError(
+            f"{name}: the tensor was changed in place through its .data or a view since it was computed"
+        )
     if tensor._base is not None:
         raise GradientError(
-            f"{name}: the tensor of shape {tuple(tensor.shape)} is a view of another one, and in-place changes through views "
+            f"{name}: the tensor of shape {tuple(tensor.shape)} is a view of another one, and in-place changes "
+            f"through views "
             "aren't differentiated",
             hint="change the base by assignment, as in base[0] = …, or a .clone() of the view",
         )
     if tensor._views:
         raise GradientError(
-            f"{name}: the tensor of shape {tuple(tensor.shape)} has {len(tensor._views)} live view(s), which would change with it "
+            f"{name}: the tensor of shape {tuple(tensor.shape)} has {len(tensor._views)} live view(s), which "
+            f"would change with it "
             "without their gradients following",
             hint="drop the views first, or use the operation that isn't in place",
         )
@@ -113,7 +120,9 @@ def assign(target: CustomTensor, result: CustomTensor, name: str) -> None:
         )
     if result.dtype is not target.dtype:
         if not torch.can_cast(result.dtype, target.dtype):
-            raise DtypeError(f"{name}: result type {result.dtype} can't be cast to the desired output type {target.dtype}")
+            raise DtypeError(
+                f"{name}: result type {result.dtype} can't be cast to the desired output type {target.dtype}"
+            )
         result = result.to(target.dtype)
     target._data.copy_(result._data)
     target._node = result._node

@@ -28,6 +28,9 @@ __all__ = ["LeafNode", "Node", "OutputNode"]
 next_sequence = count().__next__
 
 
+NOT_INDEXED = -1
+
+
 class Entry(weakref.ref["Node"]):
     """A node as its graph's index knows it: weakly.
 
@@ -37,7 +40,7 @@ class Entry(weakref.ref["Node"]):
 
     __slots__ = ("index", "leaf_key")
 
-    index: int | None
+    index: int  # in the rustworkx graph; NOT_INDEXED before the node is added there and after it is removed
     leaf_key: int | None
 
 
@@ -91,7 +94,7 @@ class Node:
     def index(self) -> int:
         """The node's index in its graph's rustworkx ``PyDiGraph``."""
         self.graph.synchronize()
-        if self.entry.index is None:
+        if self.entry.index == NOT_INDEXED:
             raise GraphError(f"the node {self.name!r} isn't in its graph any more: the graph was cleared")
         return self.entry.index
 

@@ -36,7 +36,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Annotations of parameters that are never tensors: nothing needs to be unwrapped there.
 _PLAIN_ANNOTATIONS = frozenset(
-    {"bool", "int", "str", "float", "None", "torch.dtype", "torch.device", "torch.Size", "Sequence[int]", "tuple[int, ...]"}
+    {
+        "bool",
+        "int",
+        "str",
+        "float",
+        "None",
+        "torch.dtype",
+        "torch.device",
+        "torch.Size",
+        "Sequence[int]",
+        "tuple[int, ...]",
+    }
 )
 _RESERVED = ("grad", "out", "needs")
 
@@ -174,7 +185,7 @@ class Primitive:
         return list({id(rule): rule for name in self.differentiable for rule in [self.rules[name]]}.values())
 
     def slot(self, rule: Rule, name: str) -> str:
-        """Under which name a node keeps what a rule calls ``name``: ``"x.shape"`` where other rules want ``x`` whole."""
+        """Where a node keeps what a rule calls ``name``: in ``"x.shape"`` if other rules want ``x`` whole."""
         return f"{name}.shape" if name in rule.shapes and not self.keeps_shape_only(name) else name
 
     def _users(self, slot: str) -> list[Rule]:
@@ -201,7 +212,8 @@ class Primitive:
         return dict(zip(self.saved_names, saved[: len(self.saved_names)], strict=True))
 
     def __repr__(self) -> str:
-        return f"<primitive {self.name}({', '.join(self.parameters)}), differentiable in {', '.join(self.rules) or 'nothing'}>"
+        arguments = ", ".join(self.rules) or "nothing"
+        return f"<primitive {self.name}({', '.join(self.parameters)}), differentiable in {arguments}>"
 
 
 def _first_call(function: PrimitiveFunction, *args: Any, **kwargs: Any) -> Any:
@@ -252,8 +264,8 @@ def primitive(
 
     The decorated function computes the result from torch tensors, and nothing else; calling it with
     [`CustomTensor`][neuronix.autograd.CustomTensor]s then records what its rules need.  Rules are added with
-    ``@op.vjp("x")``.  A rule's parameters are what is saved for it: ``grad`` (the gradient of the result, the only one that
-    is always there), ``out`` (the result), ``needs`` (which of a joint rule's arguments want a gradient), or a parameter of the operation by name,
+    ``@op.vjp("x")``.  A rule's parameters are what is saved for it: ``grad`` (the gradient of the result), ``out`` (the
+    result), ``needs`` (which of a joint rule's arguments want a gradient), or a parameter of the operation by name,
     annotated `Shape` if its shape suffices.
 
     Args:
@@ -273,8 +285,8 @@ def primitive(
         The function, with ``vjp``, ``fused`` and ``primitive`` (its record, a `Primitive`) as attributes.
 
     Raises:
-        TypeError: If a rule names something that is neither a parameter nor ``grad``, ``out`` or ``needs``, or if a torch function
-            is taken already.
+        DeclarationError: If a rule names something that is neither a parameter nor ``grad``, ``out`` or ``needs``, or
+            if a torch function is taken already.
 
     Example:
         >>> import torch

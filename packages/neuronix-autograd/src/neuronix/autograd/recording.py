@@ -142,7 +142,9 @@ def constant_result(value: Any) -> Any:
 
 def result_in_rule(value: Any, arguments: Sequence[Any]) -> Any:
     """What an operation gives that a rule calls in a pass over plain tensors: of plain tensors, a plain tensor."""
-    flat = [item for argument in arguments for item in (argument if isinstance(argument, (tuple, list)) else (argument,))]
+    flat = [
+        item for argument in arguments for item in (argument if isinstance(argument, (tuple, list)) else (argument,))
+    ]
     return constant_result(value) if any(isinstance(item, CustomTensor) for item in flat) else value
 
 
@@ -309,8 +311,10 @@ NAMES: dict[str, Any] = {
     **{
         function.__name__: function
         for function in (
-            accumulate_list, as_is, changed_behind, conjugated, constant, constant_result, explained, first_dtype, is_differentiable,
-            is_plain, list_parents, modified, outputs_of, plain, recorded, recorded_output, restored, result_in_rule, shape_of,
+            accumulate_list, as_is, changed_behind, conjugated, constant, constant_result, explained, first_dtype,
+            is_differentiable,
+            is_plain, list_parents, modified, outputs_of, plain, recorded, recorded_output, restored, result_in_rule,
+            shape_of,
             unwrap_list, value_of, version_of, view_of,
         )
     },

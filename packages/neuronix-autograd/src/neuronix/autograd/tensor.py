@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd.errors import DtypeError, GradientError, GraphError, ShapeError
-from neuronix.autograd.graph import AutogradGraph, current_graph
-from neuronix.autograd.modes import is_grad_enabled
-from neuronix.autograd.node import HookHandle, LeafNode, Node
+from neuronix.autograd.graph import AutogradGraph
+from neuronix.autograd.node import HookHandle, Node
 
 __all__ = ["CustomTensor", "tensor"]
 
@@ -279,7 +278,8 @@ class CustomTensor:
             inputs: Accumulate into these tensors only.
 
         Raises:
-            GradientError: If there is nothing to differentiate, if it has several elements and no ``gradient`` is given, or
+            GradientError: If there is nothing to differentiate, if it has several elements and no ``gradient`` is
+                given, or
                 if ``create_graph`` is set.
             GraphError: If the graph is closed, or freed by an earlier ``backward``.
             ShapeError: If ``gradient`` has another shape.
@@ -413,7 +413,8 @@ class CustomTensor:
     def _check_leaf(self, what: str) -> None:
         if self._node is not None:
             raise GraphError(
-                f"only leaf tensors support {what}; this one is the result of {self._node.name!r}", hint="detach() it first"
+                f"only leaf tensors support {what}; this one is the result of {self._node.name!r}",
+                hint="detach() it first",
             )
 
     def _restore(self, data: Tensor, requires_grad: bool) -> None:
@@ -527,11 +528,10 @@ def _as_values(data: Any, dtype: torch.dtype | None, device: torch.device | str 
     """What becomes ``.data``: a torch tensor that doesn't require torch's grad."""
     if isinstance(data, CustomTensor):
         data = data._data
-    if not isinstance(data, Tensor):
-        data = torch.as_tensor(data)
-    if data.requires_grad:
-        data = data.detach()
-    return data if dtype is None and device is None else data.to(device=device, dtype=dtype)
+    values: Tensor = data if isinstance(data, Tensor) else torch.as_tensor(data)
+    if values.requires_grad:
+        values = values.detach()
+    return values if dtype is None and device is None else values.to(device=device, dtype=dtype)
 
 
 def _rebuild(kind: type[CustomTensor], data: Tensor, requires_grad: bool, attributes: dict[str, Any]) -> CustomTensor:

@@ -52,7 +52,8 @@ def call(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
         return _wrap(func(*unwrap(args), **unwrap(kwargs)), [*args, *kwargs.values()])
     if kwargs.get("out") is not None:
         raise GradientError(
-            f"{name_of(func)}: functions with out=... arguments don't support automatic differentiation, but one of the "
+            f"{name_of(func)}: functions with out=... arguments don't support automatic differentiation, but "
+            f"one of the "
             "arguments requires grad",
             hint="assign the result instead",
         )
@@ -106,14 +107,18 @@ def _wrap(value: Any, arguments: Sequence[Any]) -> Any:
 
 def name_of(func: Callable[..., Any]) -> str:
     """A torch function's name as a user would write it."""
-    return torch.overrides.resolve_name(func) or getattr(func, "__qualname__", repr(func))
+    return str(torch.overrides.resolve_name(func) or getattr(func, "__qualname__", repr(func)))
 
 
 def bind_remaining_methods() -> None:
     """Give CustomTensor the methods and attributes that torch tensors have and that nothing else has bound."""
     for func in torch.overrides.get_overridable_functions()[torch.Tensor]:
         name = getattr(func, "__name__", "")
-        if getattr(torch.Tensor, name, None) is func and name not in CustomTensor.__dict__ and not name.startswith("__"):
+        if (
+            getattr(torch.Tensor, name, None) is func
+            and name not in CustomTensor.__dict__
+            and not name.startswith("__")
+        ):
             setattr(CustomTensor, name, _method(func, name))
     for name, attribute in vars(torch._C.TensorBase).items():
         if name in CustomTensor.__dict__ or not isinstance(attribute, GetSetDescriptorType):
@@ -131,5 +136,3 @@ def _method(func: Callable[..., Any], name: str) -> Callable[..., Any]:
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"As ``torch.Tensor.{name}``."
     return method
-
-
