@@ -127,7 +127,11 @@ EINSUMS: list[tuple[str, list[tuple[int, ...]]]] = [
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize(("name", "function", "inputs"), ROWS, ids=[row[0] for row in ROWS])
 def test_against_torch(
-    check_against_torch: Callable[..., None], name: str, function: Callable[..., Any], inputs: list[Any], dtype: torch.dtype
+    check_against_torch: Callable[..., None],
+    name: str,
+    function: Callable[..., Any],
+    inputs: list[Any],
+    dtype: torch.dtype,
 ) -> None:
     check_against_torch(function, *(made(what, dtype) for what in inputs))
 
@@ -140,7 +144,8 @@ def test_against_finite_differences(name: str, function: Callable[..., Any], inp
 @pytest.mark.parametrize(("equation", "shapes"), EINSUMS, ids=[f"{e} {s}" for e, s in EINSUMS])
 def test_einsum(check_against_torch: Callable[..., None], equation: str, shapes: list[tuple[int, ...]]) -> None:
     check_against_torch(lambda *xs: torch.einsum(equation, *xs), *(made(shape) for shape in shapes))
-    check_against_finite_differences(lambda *xs: torch.einsum(equation, *xs), *(made(shape).detach() for shape in shapes))
+    values = [made(shape).detach() for shape in shapes]
+    check_against_finite_differences(lambda *xs: torch.einsum(equation, *xs), *values)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +172,12 @@ def test_einsum_of_one_operand_and_its_axes(check_against_torch: Callable[..., N
 
 @pytest.mark.parametrize(
     "function",
-    [lambda x, y: x @ y.mT, lambda x, y: torch.vdot(x[0], y[0]), lambda x, y: torch.einsum("ij,kj->ik", x, y), lambda x, y: x.mH @ y],
+    [
+        lambda x, y: x @ y.mT,
+        lambda x, y: torch.vdot(x[0], y[0]),
+        lambda x, y: torch.einsum("ij,kj->ik", x, y),
+        lambda x, y: x.mH @ y,
+    ],
 )
 def test_complex(check_against_torch: Callable[..., None], function: Callable[..., Any]) -> None:
     generator = torch.Generator().manual_seed(0)

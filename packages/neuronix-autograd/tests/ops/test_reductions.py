@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
-from neuronix.autograd import CustomTensor, errors, grad, ops, rules_only, tensor
 from neuronix.autograd.testing import check_against_finite_differences
 
 Row = tuple[str, Callable[..., Any], list[Any]]
@@ -168,7 +166,11 @@ UNDEFINED: list[Row] = [
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize(("name", "function", "inputs"), SMOOTH, ids=[row[0] for row in SMOOTH])
 def test_against_torch(
-    check_against_torch: Callable[..., None], name: str, function: Callable[..., Any], inputs: list[Any], dtype: torch.dtype
+    check_against_torch: Callable[..., None],
+    name: str,
+    function: Callable[..., Any],
+    inputs: list[Any],
+    dtype: torch.dtype,
 ) -> None:
     check_against_torch(function, *(made(what, dtype) for what in inputs))
 

@@ -173,7 +173,11 @@ ROWS: list[Row] = [
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize(("name", "function", "inputs"), ROWS, ids=[row[0] for row in ROWS])
 def test_against_torch(
-    check_against_torch: Callable[..., None], name: str, function: Callable[..., Any], inputs: list[Any], dtype: torch.dtype
+    check_against_torch: Callable[..., None],
+    name: str,
+    function: Callable[..., Any],
+    inputs: list[Any],
+    dtype: torch.dtype,
 ) -> None:
     check_against_torch(function, *(made(what, dtype) for what in inputs))
 

@@ -7,31 +7,51 @@
 | ``complex_numbers.py`` | real, imag, conj, angle, … |
 | ``elementwise.py`` | exp, log, sqrt, sin, tanh, … |
 | ``activations.py`` | relu, gelu, softmax, … |
-| ``reductions.py`` | sum, mean, var, max, prod, logsumexp, … |
-| ``shapes.py`` | reshape, transpose, expand, cat, stack, split, detach, clone, to, … |
-| ``indexing.py`` | x[i], x[i] = v, gather, index_select, masked_fill, … |
-| ``linalg.py`` | matmul, linear, dot, einsum |
+| ``shapes.py`` | reshape, transpose, expand, squeeze, … |
+| ``conversions.py`` | clone, detach, to, zeros_like, … |
+| ``running.py`` | cumsum, cumprod, … |
+| ``reductions.py`` | sum, mean, var, prod, logsumexp, norm, … |
+| ``selections.py`` | max, min, median, sort, topk, argmax, … |
+| ``joining.py`` | cat, stack, split, unbind, flip, diagonal, pad, … |
+| ``indexing.py`` | x[i], x[i] = v, masked_fill, … |
+| ``gathering.py`` | gather, scatter, index_select, index_add, … |
+| ``linalg.py`` | matmul, linear, dot, addmm, … |
+| ``contractions.py`` | einsum, tensordot, … |
 """
+
+# ruff: noqa: F403, PLE0604  (each file says in its own __all__ what it offers)
 
 from neuronix.autograd.ops import (
     activations,
     arithmetic,
     comparisons,
     complex_numbers,
+    contractions,
+    conversions,
     elementwise,
+    gathering,
     indexing,
+    joining,
     linalg,
     reductions,
+    running,
+    selections,
     shapes,
 )
 from neuronix.autograd.ops.activations import *
 from neuronix.autograd.ops.arithmetic import *
 from neuronix.autograd.ops.comparisons import *
 from neuronix.autograd.ops.complex_numbers import *
+from neuronix.autograd.ops.contractions import *
+from neuronix.autograd.ops.conversions import *
 from neuronix.autograd.ops.elementwise import *
+from neuronix.autograd.ops.gathering import *
 from neuronix.autograd.ops.indexing import *
+from neuronix.autograd.ops.joining import *
 from neuronix.autograd.ops.linalg import *
 from neuronix.autograd.ops.reductions import *
+from neuronix.autograd.ops.running import *
+from neuronix.autograd.ops.selections import *
 from neuronix.autograd.ops.shapes import *
 
 __all__ = [
@@ -39,9 +59,15 @@ __all__ = [
     *arithmetic.__all__,
     *comparisons.__all__,
     *complex_numbers.__all__,
+    *contractions.__all__,
+    *conversions.__all__,
     *elementwise.__all__,
+    *gathering.__all__,
     *indexing.__all__,
+    *joining.__all__,
     *linalg.__all__,
     *reductions.__all__,
+    *running.__all__,
+    *selections.__all__,
     *shapes.__all__,
 ]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd import inplace
-from neuronix.autograd.errors import AxisError, UnsupportedError
+from neuronix.autograd.errors import AxisError
 from neuronix.autograd.inplace import unwrap
 from neuronix.autograd.ops.shapes import expand_, reshape_, squeeze_
 from neuronix.autograd.primitive import Shape, composite, primitive
@@ -26,26 +26,18 @@ from neuronix.autograd.tensor import CustomTensor
 
 __all__ = [
     "argwhere",
-    "gather",
     "getitem",
-    "index_add",
-    "index_copy",
-    "index_fill",
     "index_put",
-    "index_select",
     "masked_fill",
     "masked_scatter",
     "masked_select",
     "narrow",
-    "scatter",
-    "scatter_add",
     "select",
     "select_scatter",
     "set_item",
     "slice_scatter",
-    "take",
-    "take_along_dim",
 ]
+
 
 # What torch's indexing takes without an index tensor.
 Basic: TypeAlias = "int | tuple[int, ...]"
@@ -62,11 +54,11 @@ def getitem_(x: Tensor, index: Basic) -> Tensor:
 
 @getitem_.vjp("x")
 def getitem_wrt_x(grad: Tensor, x: Shape, index: Basic) -> Tensor:
-    return _embedded(grad, x, index)
+    return embed(grad, x, index)  # type: ignore[no-any-return]
 
 
 @primitive
-def embed(x: Tensor, shape: tuple[int, ...], index: Basic) -> Tensor:
+def embed(x: Tensor, shape: torch.Size, index: Basic) -> Tensor:
     """Zeros of ``shape`` with ``x`` at a basic index: the adjoint of indexing."""
     out = x.new_zeros(shape)
     out[index] = x  # type: ignore[index]
@@ -76,12 +68,6 @@ def embed(x: Tensor, shape: tuple[int, ...], index: Basic) -> Tensor:
 @embed.vjp("x")
 def embed_wrt_x(grad: Tensor, index: Basic) -> Tensor:
     return grad[index]  # type: ignore[index]
-
-
-def _embedded(grad: Tensor, shape: Sequence[int], index: Any) -> Tensor:
-    """`embed` for rules: what they make of a plain tensor is one."""
-    shape = tuple(shape)
-    return embed(grad, shape, index) if isinstance(grad, CustomTensor) else embed.primitive.forward(grad, shape, index)
 
 
 @primitive
@@ -95,7 +81,7 @@ def setitem_(x: Tensor, index: Basic, value: Tensor) -> Tensor:
 @setitem_.vjp("x")
 def setitem_wrt_x(grad: Tensor, index: Basic) -> Tensor:
     # what was overwritten has no influence any more
-    return setitem_(grad, index, 0) if isinstance(grad, CustomTensor) else setitem_.primitive.forward(grad, index, 0)
+    return setitem_(grad, index, 0)  # type: ignore[no-any-return]
 
 
 @setitem_.vjp("value")
@@ -171,7 +157,8 @@ def _is_basic(index: Any) -> bool:
 def _split_index(index: Any, ndim: int, device: torch.device) -> tuple[tuple[Any, ...], list[Any]]:
     """An index as a basic one, and index tensors for the axes of the view that it gives.
 
-    As torch does: integers are taken first, also between index tensors; a boolean adds an axis of size one, and masks it.
+    As torch does: integers are taken first, also between index tensors; a boolean adds an axis of size one, and masks
+    it.
     """
     items = list(index) if isinstance(index, tuple) or _is_list_of_indices(index) else [index]
     items = [_as_index(item, device) for item in items]
@@ -234,8 +221,8 @@ def _as_index(item: Any, device: torch.device) -> Any:
         return item.__index__()
     except AttributeError:
         raise AxisError(
-            "getitem: only integers, slices (`:`), ellipsis (`...`), None and long or bool tensors are valid indices, not "
-            f"{type(item).__name__}"
+            "getitem: only integers, slices (`:`), ellipsis (`...`), None and long or bool tensors are valid indices, "
+            f"not {type(item).__name__}"
         ) from None
 
 
@@ -245,7 +232,8 @@ def getitem(x: Any, index: Any) -> Any:
 
     Args:
         x: Tensor.
-        index: What torch takes: integers, slices, ``None``, ``...``, booleans, masks, lists, index tensors, and tuples of them.
+        index: What torch takes: integers, slices, ``None``, ``...``, booleans, masks, lists, index tensors, and tuples
+            of them.
 
     Returns:
         A view for integers, slices, ``None`` and ``...``; else a new tensor.
@@ -355,185 +343,6 @@ def slice_scatter(
 ) -> Any:
     """``x`` with ``src`` at a slice of an axis."""
     return setitem_(x, _along(x, dim, slice(start, end, step)), src)
-
-
-# Places along an axis, the same for all rows
-
-
-@primitive(names="index_select", aten="index_select.default")
-def index_select(x: Tensor, dim: int, index: Tensor) -> Tensor:
-    """The slices of an axis at the places in ``index``."""
-    return torch.index_select(x, dim, index)
-
-
-@index_select.vjp("x")
-def index_select_wrt_x(grad: Tensor, x: Shape, dim: int, index: Tensor) -> Tensor:
-    return grad.new_zeros(x).index_add(dim, index, grad) if x else grad.sum()
-
-
-@primitive(names="index_add", aten="index_add.default")
-def index_add(x: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
-    """``x`` with the slices of ``source`` added at the places in ``index``."""
-    return torch.index_add(x, dim, index, source, alpha=alpha)
-
-
-@index_add.vjp("x")
-def index_add_wrt_x(grad: Tensor) -> Tensor:
-    return grad
-
-
-@index_add.vjp("source")
-def index_add_wrt_source(grad: Tensor, source: Shape, dim: int, index: Tensor, alpha: float) -> Tensor:
-    taken = grad.index_select(dim, index).reshape(source)
-    return taken if alpha == 1 else alpha * taken
-
-
-@primitive(names="index_copy", aten="index_copy.default")
-def index_copy(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    """``x`` with the slices of ``source`` in place of those in ``index``."""
-    return torch.index_copy(x, dim, index, source)
-
-
-@index_copy.vjp("x")
-def index_copy_wrt_x(grad: Tensor, dim: int, index: Tensor) -> Tensor:
-    return grad.index_fill(dim, index, 0)
-
-
-@index_copy.vjp("source")
-def index_copy_wrt_source(grad: Tensor, source: Shape, dim: int, index: Tensor) -> Tensor:
-    return grad.index_select(dim, index).reshape(source)
-
-
-@primitive(names="index_fill", aten="index_fill.int_Scalar index_fill.int_Tensor")
-def index_fill(x: Tensor, dim: int, index: Tensor, value: Tensor) -> Tensor:
-    """``x`` with one value in the slices at ``index``."""
-    return torch.index_fill(x, dim, index, value)  # type: ignore[call-overload,no-any-return]
-
-
-@index_fill.vjp("x")
-def index_fill_wrt_x(grad: Tensor, dim: int, index: Tensor) -> Tensor:
-    return grad.index_fill(dim, index, 0)
-
-
-@index_fill.vjp("value")
-def index_fill_wrt_value(grad: Tensor, dim: int, index: Tensor) -> Tensor:
-    # a place that is named twice is filled once
-    return (grad - grad.index_fill(dim, index, 0)).sum()
-
-
-# Places along an axis, for each element its own
-
-
-@primitive(names="gather", aten="gather.default")
-def gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
-    """For each element of ``index`` the element of ``x`` at that place of axis ``dim``, in the same row."""
-    return torch.gather(x, dim, index)
-
-
-@gather.vjp("x")
-def gather_wrt_x(grad: Tensor, x: Shape, dim: int, index: Tensor) -> Tensor:
-    # an element that was taken several times gets all of their gradients
-    return grad.new_zeros(x).scatter_add(dim, index, grad)
-
-
-@primitive(names="scatter_add", aten="scatter_add.default")
-def scatter_add(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """``x`` with the elements of ``src`` added at the places in ``index``: the adjoint of `gather`."""
-    return torch.scatter_add(x, dim, index, src)
-
-
-@scatter_add.vjp("x")
-def scatter_add_wrt_x(grad: Tensor) -> Tensor:
-    return grad
-
-
-@scatter_add.vjp("src")
-def scatter_add_wrt_src(grad: Tensor, src: Shape, dim: int, index: Tensor) -> Tensor:
-    return _to_larger(grad.gather(dim, index), src)
-
-
-def _to_larger(grad: Tensor, shape: torch.Size) -> Tensor:
-    """``grad`` in the front corner of zeros of ``shape``: scattering leaves the rest of a larger source alone."""
-    if grad.shape == shape:
-        return grad
-    return _embedded(grad, shape, tuple(slice(size) for size in grad.shape))
-
-
-@primitive(aten="scatter.src")
-def scatter_src(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """``x`` with the elements of ``src`` at the places in ``index``."""
-    return torch.scatter(x, dim, index, src)
-
-
-@scatter_src.vjp("x")
-def scatter_src_wrt_x(grad: Tensor, dim: int, index: Tensor) -> Tensor:
-    return grad.scatter(dim, index, 0)
-
-
-@scatter_src.vjp("src")
-def scatter_src_wrt_src(grad: Tensor, src: Shape, dim: int, index: Tensor) -> Tensor:
-    return _to_larger(grad.gather(dim, index), src)
-
-
-@primitive(aten="scatter.value")
-def scatter_value(x: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
-    """``x`` with a number at the places in ``index``."""
-    return torch.scatter(x, dim, index, value)
-
-
-@scatter_value.vjp("x")
-def scatter_value_wrt_x(grad: Tensor, dim: int, index: Tensor) -> Tensor:
-    return grad.scatter(dim, index, 0)
-
-
-@composite(names="scatter")
-def scatter(x: Any, dim: int, index: Any, src: Any = None, value: Any = None, *, reduce: str | None = None) -> Any:
-    """``x`` with the elements of ``src``, or one number, at the places of axis ``dim`` in ``index``.
-
-    Args:
-        x: Tensor.
-        dim: The axis.
-        index: Places along it; in the other axes an element stays in its row.
-        src: What to put there: a tensor at least as large as ``index``, or a number.
-        value: The number, by keyword.
-        reduce: ``"add"`` to add instead.
-
-    Returns:
-        The new tensor.
-
-    Raises:
-        UnsupportedError: For ``reduce="multiply"``, which has no derivative in torch either.
-    """
-    src = value if src is None else src
-    if reduce == "multiply":
-        raise UnsupportedError("scatter: reduce='multiply' has no derivative", hint="use scatter_reduce(..., reduce='prod')")
-    if not isinstance(src, (CustomTensor, Tensor)):
-        if reduce is None:
-            return scatter_value(x, dim, index, src)
-        src = torch.full(index.shape, src, dtype=x.dtype, device=x.device)
-    return scatter_src(x, dim, index, src) if reduce is None else scatter_add(x, dim, index, src)
-
-
-@composite(names="take_along_dim")
-def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
-    """`gather` whose arguments broadcast in all other axes; without ``dim`` among all elements."""
-    if dim is None:
-        return gather(reshape_(x, (-1,)), 0, reshape_(indices, (-1,)))
-    dim = dim % x.ndim
-    sizes, places = list(x.shape), list(indices.shape)
-    sizes[dim] = places[dim] = 1
-    shape = list(torch.broadcast_shapes(sizes, places))
-    return gather(
-        expand_(x, (*shape[:dim], x.shape[dim], *shape[dim + 1 :])),
-        dim,
-        torch.broadcast_to(unwrap(indices), (*shape[:dim], indices.shape[dim], *shape[dim + 1 :])),
-    )
-
-
-@composite(names="take", aten="take.default")
-def take(x: Any, index: Any) -> Any:
-    """The elements at places counted through all axes."""
-    return index_(reshape_(x, (-1,)), [unwrap(index)])
 
 
 # Masks

@@ -1,0 +1,246 @@
+"""Copies, conversions between element types and devices, and new tensors like another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuronix.autograd.inplace import unwrap
+from neuronix.autograd.ops.shapes import expand_, view_
+from neuronix.autograd.primitive import composite, primitive
+from neuronix.autograd.recording import constant_result
+from neuronix.autograd.tensor import CustomTensor
+
+__all__ = [
+    "clone",
+    "contiguous",
+    "detach",
+    "to",
+    "type_as",
+]
+
+
+# Copies and conversions
+
+
+@primitive(names="clone", aten="clone.default lift_fresh_copy.default")
+def clone(x: Tensor, *, memory_format: torch.memory_format | None = None) -> Tensor:
+    """A copy."""
+    return torch.clone(x, memory_format=torch.preserve_format if memory_format is None else memory_format)
+
+
+@clone.vjp("x")
+def clone_wrt_x(grad: Tensor) -> Tensor:
+    return grad
+
+
+@primitive(view=True, names="contiguous")
+def contiguous(x: Tensor, memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:
+    """The same elements, in order in memory; copied only if they aren't."""
+    return x.contiguous(memory_format=memory_format)
+
+
+@contiguous.vjp("x")
+def contiguous_wrt_x(grad: Tensor) -> Tensor:
+    return grad
+
+
+@composite(names="positive __pos__", aten="alias.default")
+def alias(x: Any) -> Any:
+    """The tensor itself, as a view."""
+    return view_(x, tuple(x.shape)) if x.is_contiguous() else expand_(x, tuple(x.shape))
+
+
+@composite(names="detach", aten="detach.default lift_fresh.default")
+def detach(x: Any) -> Any:
+    """A constant that shares the values."""
+    return constant_result(unwrap(x).detach())
+
+
+@primitive(view=True)
+def to_(
+    x: Tensor,
+    device: torch.device | None,
+    dtype: torch.dtype | None,
+    source: torch.device,
+    non_blocking: bool = False,
+    copy: bool = False,
+    memory_format: torch.memory_format | None = None,
+) -> Tensor:
+    """The values on another device or in another element type; ``source`` is the device they come from."""
+    return x.to(device=device, dtype=dtype, non_blocking=non_blocking, copy=copy, memory_format=memory_format)
+
+
+@to_.vjp("x")
+def to_wrt_x(grad: Tensor, source: torch.device) -> Tensor:
+    # the engine itself brings a gradient back to its argument's element type
+    return grad.to(source)
+
+
+@composite(names="to")
+def to(
+    x: Any,
+    *place: Any,
+    device: Any = None,
+    dtype: torch.dtype | None = None,
+    other: Any = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+    memory_format: torch.memory_format | None = None,
+) -> Any:
+    """The tensor on another device, in another element type, or both.
+
+    In all of torch's spellings: ``x.to(dtype)``, ``x.to(device)``, ``x.to(device, dtype)``, ``x.to(other)``, and by
+    keyword.  Where nothing changes the tensor itself is returned.  An integer or boolean result is a constant.
+
+    Args:
+        x: Tensor.
+        place: A device, an element type or another tensor; after it torch's ``non_blocking`` and ``copy``.
+        device: By keyword.
+        dtype: By keyword.
+        other: A tensor whose device and element type are taken.
+        non_blocking: Let a copy between devices run on its own, where that is possible.
+        copy: Copy even if nothing changes.
+        memory_format: Layout of the result.
+
+    Returns:
+        The tensor, or a converted copy.
+    """
+    flags = []
+    for value in place:
+        if isinstance(value, torch.dtype):
+            dtype = value
+        elif isinstance(value, bool):
+            flags.append(value)
+        elif isinstance(value, (Tensor, CustomTensor)):
+            other = value
+        elif value is not None:
+            device = value
+    non_blocking, copy = (*flags, *(non_blocking, copy)[len(flags) :])
+    if other is not None:
+        device, dtype = other.device, other.dtype
+    source = x.device
+    device = source if device is None else torch.device(device)
+    dtype = x.dtype if dtype is None else dtype
+    if device == source and dtype is x.dtype and not copy and memory_format is None and isinstance(x, CustomTensor):
+        return x
+    return to_(x, device, dtype, source, non_blocking, copy, memory_format)
+
+
+@composite(names="", aten="_to_copy.default")
+def to_copy(
+    x: Any,
+    *,
+    dtype: torch.dtype | None = None,
+    layout: torch.layout | None = None,
+    device: Any = None,
+    pin_memory: bool | None = None,
+    non_blocking: bool = False,
+    memory_format: torch.memory_format | None = None,
+) -> Any:
+    """`to` as ATen spells it: always a copy."""
+    del layout, pin_memory  # strided and unpinned, as everything here
+    return to(x, device=device, dtype=dtype, non_blocking=non_blocking, copy=True, memory_format=memory_format)
+
+
+@composite(names="type_as")
+def type_as(x: Any, other: Any) -> Any:
+    """`to` the element type of ``other``."""
+    return to(x, other.dtype)
+
+
+def _bind_conversion(name: str, dtype: torch.dtype) -> None:
+    def convert(x: Any, memory_format: torch.memory_format | None = None) -> Any:
+        return to(x, dtype, memory_format=memory_format)
+
+    convert.__name__ = convert.__qualname__ = name
+    convert.__doc__ = f"``x.to({dtype})``."
+    composite(names=name)(convert)
+
+
+for _name, _dtype in {
+    "float": torch.float32,
+    "double": torch.float64,
+    "half": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "int": torch.int32,
+    "long": torch.int64,
+    "short": torch.int16,
+    "char": torch.int8,
+    "byte": torch.uint8,
+    "bool": torch.bool,
+    "cfloat": torch.complex64,
+    "cdouble": torch.complex128,
+}.items():
+    _bind_conversion(_name, _dtype)
+
+
+@composite(names="type")
+def type_(x: Any, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """The name of the tensor's type, or the tensor in another element type."""
+    if dtype is None:
+        return unwrap(x).type()
+    if isinstance(dtype, torch.dtype):
+        return to(x, dtype, non_blocking=non_blocking)
+    return to(x, torch.empty(0).type(dtype).dtype, non_blocking=non_blocking)
+
+
+@composite(names="cpu")
+def cpu(x: Any, memory_format: torch.memory_format | None = None) -> Any:
+    """The tensor in the CPU's memory."""
+    return to(x, "cpu", memory_format=memory_format)
+
+
+@composite(names="cuda")
+def cuda(
+    x: Any, device: Any = None, non_blocking: bool = False, memory_format: torch.memory_format | None = None
+) -> Any:
+    """The tensor in a CUDA device's memory."""
+    return to(x, "cuda" if device is None else device, non_blocking=non_blocking, memory_format=memory_format)
+
+
+# New tensors like another one: constants
+
+
+def _bind_constant(name: str, function: Callable[..., Any]) -> None:
+    """``name`` for tensors of which only shape, type and place count."""
+
+    def like(
+        x: Any,
+        *args: Any,
+        size: Any = None,
+        fill_value: Any = None,
+        dtype: torch.dtype | None = None,
+        layout: torch.layout | None = None,
+        device: Any = None,
+        pin_memory: bool | None = None,
+        requires_grad: bool = False,
+        memory_format: torch.memory_format | None = None,
+    ) -> Any:
+        options = {
+            "size": size,
+            "fill_value": fill_value,
+            "dtype": dtype,
+            "layout": layout,
+            "device": device,
+            "pin_memory": pin_memory,
+            "memory_format": memory_format,
+        }
+        made = function(unwrap(x), *unwrap(args), **{key: unwrap(v) for key, v in options.items() if v is not None})
+        result = constant_result(made)
+        if requires_grad:
+            result.requires_grad = True
+        return result
+
+    like.__name__ = like.__qualname__ = name
+    like.__doc__ = f"As torch's ``{name}``; the result is a constant."
+    composite(names=name, aten=f"{name}.default")(like)
+
+
+for _name in ("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"):
+    _bind_constant(_name, getattr(torch, _name))
+for _name in ("new_zeros", "new_ones", "new_empty", "new_full"):
+    _bind_constant(_name, getattr(torch.Tensor, _name))
