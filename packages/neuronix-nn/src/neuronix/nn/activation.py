@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from torch.nn import functional as F
 
 from neuronix.autograd import CustomTensor, ops
@@ -25,6 +28,12 @@ __all__ = [
 ]
 
 
+def _with_guessed_axis(function: Callable[..., Any], input: TensorLike) -> CustomTensor:
+    """What torch's old habit makes of a softmax without an axis, after its warning."""
+    out: CustomTensor = function(input if isinstance(input, CustomTensor) else CustomTensor(input), None, 6)
+    return out
+
+
 class ReLU(Module):
     """max(x, 0).
 
@@ -45,8 +54,10 @@ class ReLU(Module):
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply it elementwise."""
         if self.inplace:
-            return (input if isinstance(input, CustomTensor) else CustomTensor(input)).relu_()  # type: ignore[no-any-return]
-        return ops.relu(input)  # type: ignore[no-any-return]
+            x = input if isinstance(input, CustomTensor) else CustomTensor(input)
+            return x.relu_()  # type: ignore[no-any-return]
+        out: CustomTensor = ops.relu(input)
+        return out
 
     def extra_repr(self) -> str:
         """The constructor's argument, if set."""
@@ -74,7 +85,8 @@ class LeakyReLU(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply it elementwise."""
-        return ops.leaky_relu(input, self.negative_slope, self.inplace)  # type: ignore[no-any-return]
+        out: CustomTensor = ops.leaky_relu(input, self.negative_slope, self.inplace)  # type: ignore[arg-type, unused-ignore]
+        return out
 
     def extra_repr(self) -> str:
         """The constructor's arguments."""
@@ -105,7 +117,8 @@ class ELU(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply it elementwise."""
-        return ops.elu(input, self.alpha, self.inplace)  # type: ignore[no-any-return]
+        out: CustomTensor = ops.elu(input, self.alpha, self.inplace)  # type: ignore[arg-type, unused-ignore]
+        return out
 
     def extra_repr(self) -> str:
         """The constructor's arguments."""
@@ -134,7 +147,8 @@ class GELU(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply it elementwise."""
-        return ops.gelu(input, approximate=self.approximate)  # type: ignore[no-any-return]
+        out: CustomTensor = ops.gelu(input, approximate=self.approximate)
+        return out
 
     def extra_repr(self) -> str:
         """The constructor's argument."""
@@ -160,7 +174,8 @@ class SiLU(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply it elementwise."""
-        return ops.silu(input, self.inplace)  # type: ignore[no-any-return]
+        out: CustomTensor = ops.silu(input, self.inplace)  # type: ignore[arg-type, unused-ignore]
+        return out
 
     def extra_repr(self) -> str:
         """The constructor's argument, if set."""
@@ -179,7 +194,8 @@ class Sigmoid(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply it elementwise."""
-        return ops.sigmoid(input)  # type: ignore[no-any-return]
+        out: CustomTensor = ops.sigmoid(input)
+        return out
 
 
 class Tanh(Module):
@@ -194,7 +210,8 @@ class Tanh(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply it elementwise."""
-        return ops.tanh(input)  # type: ignore[no-any-return]
+        out: CustomTensor = ops.tanh(input)
+        return out
 
 
 class Softplus(Module):
@@ -218,7 +235,8 @@ class Softplus(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply it elementwise."""
-        return ops.softplus(input, self.beta, self.threshold)  # type: ignore[no-any-return]
+        out: CustomTensor = ops.softplus(input, self.beta, self.threshold)
+        return out
 
     def extra_repr(self) -> str:
         """The constructor's arguments."""
@@ -245,8 +263,9 @@ class Softmax(Module):
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply it along the axis."""
         if self.dim is None:
-            return F.softmax(CustomTensor(input), self.dim)  # type: ignore[arg-type,return-value]  # warns, then guesses
-        return ops.softmax(input, self.dim)  # type: ignore[no-any-return]
+            return _with_guessed_axis(F.softmax, input)
+        out: CustomTensor = ops.softmax(input, self.dim)
+        return out
 
     def extra_repr(self) -> str:
         """The constructor's argument."""
@@ -273,8 +292,9 @@ class LogSoftmax(Module):
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply it along the axis."""
         if self.dim is None:
-            return F.log_softmax(CustomTensor(input), self.dim)  # type: ignore[arg-type,return-value]  # as above
-        return ops.log_softmax(input, self.dim)  # type: ignore[no-any-return]
+            return _with_guessed_axis(F.log_softmax, input)
+        out: CustomTensor = ops.log_softmax(input, self.dim)
+        return out
 
     def extra_repr(self) -> str:
         """The constructor's argument."""
@@ -300,7 +320,8 @@ class ReLU6(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply it elementwise."""
-        return ops.relu6(input, self.inplace)  # type: ignore[no-any-return]
+        out: CustomTensor = ops.relu6(input, self.inplace)  # type: ignore[arg-type, unused-ignore]
+        return out
 
     def extra_repr(self) -> str:
         """The constructor's argument, if set."""
@@ -329,7 +350,8 @@ class SELU(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply it elementwise."""
-        return ops.selu(input, self.inplace)  # type: ignore[no-any-return]
+        out: CustomTensor = ops.selu(input, self.inplace)  # type: ignore[arg-type, unused-ignore]
+        return out
 
     def extra_repr(self) -> str:
         """The constructor's argument, if set."""
@@ -358,7 +380,8 @@ class Mish(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply it elementwise."""
-        return ops.mish(input, self.inplace)  # type: ignore[no-any-return]
+        out: CustomTensor = ops.mish(input, self.inplace)  # type: ignore[arg-type, unused-ignore]
+        return out
 
     def extra_repr(self) -> str:
         """The constructor's argument, if set."""

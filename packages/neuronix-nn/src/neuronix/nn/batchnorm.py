@@ -76,7 +76,7 @@ class _BatchNorm(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply the layer; in training, move the running statistics."""
-        if rank(input, f"{type(self).__name__}: input") not in self.ranks:
+        if rank(input, type(self).__name__) not in self.ranks:
             wanted = " or ".join(f"{ndim}D" for ndim in self.ranks)
             raise ShapeError(f"{type(self).__name__}: expected {wanted} input, got shape {tuple(input.shape)}")
         counted = self.num_batches_tracked if self.training else None
@@ -119,10 +119,10 @@ class BatchNorm1d(_BatchNorm):
 
 
 class BatchNorm2d(_BatchNorm):
-    """Batch normalisation of images (N, C, H, W): each channel gets mean 0 and variance 1, then a learnt scale and shift.
+    """Batch normalisation of images (N, C, H, W): each channel gets mean 0 and variance 1, then a scale and a shift.
 
-    In training the statistics are the batch's, and running ones follow them; in evaluation (``eval()``) the running ones are
-    used.  See [`functional.batch_norm`][neuronix.nn.functional.batch_norm].
+    In training the statistics are the batch's, and running ones follow them; in evaluation (``eval()``) the running
+    ones are used.  See [`functional.batch_norm`][neuronix.nn.functional.batch_norm].
 
     Args:
         num_features: C.

@@ -13,7 +13,11 @@ __all__ = ["ModuleDict", "ModuleList", "Sequential"]
 
 
 class _Listed(Module):
-    """Modules under the names "0", "1", …"""
+    """Modules whose names are their positions."""
+
+    def _like(self, modules: list[Any]) -> Any:
+        """A container of this kind with other modules."""
+        raise NotImplementedError
 
     def _all(self) -> list[Any]:
         return [self.__dict__[name] for name in self._module_names]
@@ -33,7 +37,7 @@ class _Listed(Module):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return type(self)(*self._all()[index]) if isinstance(self, Sequential) else type(self)(self._all()[index])  # type: ignore[call-arg]
+            return self._like(self._all()[index])
         return self._all()[index]
 
     def __setitem__(self, index: int, module: Module) -> None:
@@ -94,6 +98,9 @@ class Sequential(_Listed):
             for position, module in enumerate(modules):
                 self.add_module(str(position), module)
 
+    def _like(self, modules: list[Any]) -> Sequential:
+        return Sequential(*modules)
+
     def forward(self, input: Any) -> Any:
         """Apply the modules in order."""
         attributes = self.__dict__
@@ -118,6 +125,9 @@ class ModuleList(_Listed):
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
         self.extend(modules or ())
+
+    def _like(self, modules: list[Any]) -> ModuleList:
+        return ModuleList(modules)
 
 
 class ModuleDict(Module):
@@ -144,7 +154,9 @@ class ModuleDict(Module):
             ModuleTypeError: If ``modules`` isn't a mapping.
         """
         if not isinstance(modules, Mapping):
-            raise ModuleTypeError(f"ModuleDict.update: a mapping of names to modules is expected, got {type(modules).__name__}")
+            raise ModuleTypeError(
+                f"ModuleDict: a mapping of names to modules is expected, got {type(modules).__name__}"
+            )
         for name, module in modules.items():
             self[name] = module
 

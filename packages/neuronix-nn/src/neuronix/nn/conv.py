@@ -88,11 +88,11 @@ class _ConvNd(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply the layer to (N, in_channels, spatial axes …) or (in_channels, spatial axes …)."""
-        padding = self.padding
-        if self.padding_mode != "zeros":  # the margin isn't zeros, so it is put on first
-            input, padding = ops.pad(input, self._margins(), self.padding_mode), 0
         convolve = _FUNCTIONS[self.dimensions]
-        return convolve(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        if self.padding_mode == "zeros":
+            return convolve(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        padded = ops.pad(input, self._margins(), self.padding_mode)
+        return convolve(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
     def _margins(self) -> tuple[int, ...]:
         """(before, after) for each spatial axis, the last axis first."""
@@ -132,7 +132,9 @@ class Conv1d(_ConvNd):
 
 
 class Conv2d(_ConvNd):
-    """Convolution over images: (N, C, H, W) to (N, K, H', W'); see [`functional.conv2d`][neuronix.nn.functional.conv2d].
+    """Convolution over images: (N, C, H, W) to (N, K, H', W').
+
+    See [`functional.conv2d`][neuronix.nn.functional.conv2d].
 
     Args:
         in_channels: C.

@@ -62,7 +62,7 @@ class Embedding(Module):
     ) -> None:
         super().__init__()
         if sparse:
-            raise UnsupportedError("Embedding: sparse gradients aren't offered", hint="leave sparse=False: gradients are dense")
+            raise UnsupportedError("Embedding: sparse gradients aren't offered", hint="leave out sparse=True")
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise LayerArgumentError(
@@ -82,7 +82,7 @@ class Embedding(Module):
             self.reset_parameters()
         elif tuple(_weight.shape) != (num_embeddings, embedding_dim):
             raise LayerArgumentError(
-                f"Embedding: the weight's shape {tuple(_weight.shape)} doesn't match ({num_embeddings}, {embedding_dim})"
+                f"Embedding: the weight has shape {tuple(_weight.shape)}, expected ({num_embeddings}, {embedding_dim})"
             )
         else:
             self.weight = Parameter(_weight, requires_grad=not _freeze)
@@ -100,9 +100,7 @@ class Embedding(Module):
     ) -> Embedding:
         """Make a layer from a table (num_embeddings, embedding_dim), which ``freeze`` keeps as it is."""
         rows, columns = embeddings.shape
-        return cls(
-            rows, columns, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, _weight=embeddings, _freeze=freeze
-        )
+        return cls(rows, columns, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, embeddings, freeze)
 
     def reset_parameters(self) -> None:
         """Draw the table anew, from the standard normal distribution."""

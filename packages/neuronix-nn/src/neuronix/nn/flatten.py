@@ -30,7 +30,8 @@ class Flatten(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply the layer."""
-        return ops.flatten(input, self.start_dim, self.end_dim)  # type: ignore[no-any-return]
+        out: CustomTensor = ops.flatten(input, self.start_dim, self.end_dim)
+        return out
 
     def extra_repr(self) -> str:
         """The constructor's arguments."""

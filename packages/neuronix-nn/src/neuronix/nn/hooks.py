@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
-from typing import Any
+from typing import Any, TypeAlias
 
 __all__ = ["RemovableHandle"]
+
+Entry: TypeAlias = tuple[Callable[..., Any], bool]
+"""A hook, and whether it takes keyword arguments."""
 
 
 class RemovableHandle:
@@ -20,7 +23,7 @@ class RemovableHandle:
 
     _next_key = count().__next__
 
-    def __init__(self, hooks: dict[int, tuple[Callable[..., Any], bool]], hook: tuple[Callable[..., Any], bool], prepend: bool) -> None:
+    def __init__(self, hooks: dict[int, Entry], hook: Entry, prepend: bool) -> None:
         self._hooks = hooks
         self._key = RemovableHandle._next_key()
         earlier = list(hooks.items())

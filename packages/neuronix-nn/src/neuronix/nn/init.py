@@ -48,8 +48,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor by which weights must grow so that a nonlinearity keeps the variance of its inputs.
 
     Args:
-        nonlinearity: ``"linear"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"``, ``"selu"`` or ``"conv1d"`` and
-            its kin.
+        nonlinearity: ``"linear"``, ``"conv1d"`` and its kin, ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"`` or
+            ``"selu"``.
         param: The slope of ``"leaky_relu"``; 0.01 by default.
 
     Returns:
@@ -85,7 +85,8 @@ def fans(tensor: HasData) -> tuple[int, int]:
     shape = tensor.data.shape
     if len(shape) < 2:
         raise LayerArgumentError(
-            f"fan_in and fan_out are defined for weights of two or more axes (outputs, inputs, …), got shape {tuple(shape)}"
+            f"fan_in and fan_out are defined for weights of two or more axes, got shape {tuple(shape)}",
+            hint="the axes are (outputs, inputs, kernel axes …)",
         )
     receptive_field = math.prod(shape[2:])
     return shape[1] * receptive_field, shape[0] * receptive_field

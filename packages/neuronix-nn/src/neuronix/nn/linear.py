@@ -87,7 +87,8 @@ class Linear(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply the layer to (…, in_features)."""
-        return ops.linear(input, self.weight, self.bias)  # type: ignore[no-any-return]
+        out: CustomTensor = ops.linear(input, self.weight, self.bias)
+        return out
 
     def extra_repr(self) -> str:
         """The constructor's arguments."""

@@ -24,6 +24,9 @@ __all__ = ["Module"]
 
 M = TypeVar("M", bound="Module")
 
+# What __init__ makes first; asking for it before that means that __init__ wasn't called.
+_TABLES = ("_buffer_names", "_forward_hooks", "_forward_pre_hooks", "_module_names", "_parameter_names", "training")
+
 
 class Module:
     """The base of all layers, losses and models.
@@ -53,8 +56,8 @@ class Module:
         ['hidden.weight', 'hidden.bias', 'out.weight', 'out.bias']
 
     Differs from torch:
-        Buffers are plain torch tensors.  There are no backward hooks on modules and no ``state_dict`` hooks; a parameter's own
-        ``register_hook`` is there.  ``load_state_dict`` changes nothing if it raises.
+        Buffers are plain torch tensors.  There are no backward hooks on modules and no ``state_dict`` hooks; a
+        parameter's own ``register_hook`` is there.  ``load_state_dict`` changes nothing if it raises.
     """
 
     training: bool
@@ -85,7 +88,9 @@ class Module:
         Raises:
             UnsupportedError: Here, because the base class computes nothing.
         """
-        raise UnsupportedError(f"{type(self).__name__} has no forward", hint="define `def forward(self, x): …` in the class")
+        raise UnsupportedError(
+            f"{type(self).__name__} has no forward", hint="define `def forward(self, x)` in the class"
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call ``forward``, between the hooks if there are any."""
@@ -116,7 +121,7 @@ class Module:
         Args:
             hook: What it returns, if it isn't ``None``, takes the place of the arguments.
             prepend: Put it before the hooks that are there.
-            with_kwargs: Call ``hook(module, args, kwargs)`` instead, which returns ``None`` or a pair ``(args, kwargs)``.
+            with_kwargs: Call ``hook(module, args, kwargs)`` instead, which returns ``None`` or ``(args, kwargs)``.
 
         Returns:
             A handle whose ``remove()`` takes the hook away.
@@ -164,8 +169,8 @@ class Module:
                 )
             if name in tables.get("_module_names", ()):
                 raise ModuleTypeError(
-                    f"cannot assign {type(value).__name__!r} as child module {name!r} of {type(self).__name__}; a Module or None "
-                    "is expected"
+                    f"cannot assign {type(value).__name__!r} as child module {name!r} of {type(self).__name__}",
+                    hint="a Module or None is expected",
                 )
             if name in tables.get("_buffer_names", ()):
                 value = _as_buffer(self, name, value)
@@ -177,11 +182,11 @@ class Module:
 
     def _forget(self, name: str) -> None:
         for table in (self._parameter_names, self._buffer_names, self._module_names):
-            table.pop(name, None)  # type: ignore[attr-defined]
+            table.pop(name, None)
 
     def __getattr__(self, name: str) -> Any:
         # Called only for what isn't there.
-        if name in ("_parameter_names", "_buffer_names", "_module_names", "_forward_hooks", "_forward_pre_hooks", "training"):
+        if name in _TABLES:
             raise ModuleAttributeError(
                 f"{type(self).__name__} has no {name!r} yet", hint="call super().__init__() first in its __init__"
             )
@@ -204,7 +209,7 @@ class Module:
                 hint="wrap it, as in nn.Parameter(value)",
             )
         if param is not None and param.grad_fn is not None:
-            raise ModuleTypeError(f"parameter {name!r} must be a leaf, not the result of an operation", hint="detach() it first")
+            raise ModuleTypeError(f"parameter {name!r} must be a leaf, not the result of {param.grad_fn.name!r}")
         self._register(name, param, self._parameter_names, None)
 
     def register_buffer(self, name: str, tensor: Tensor | CustomTensor | None, persistent: bool = True) -> None:
@@ -238,7 +243,7 @@ class Module:
         if not isinstance(name, str):
             raise ModuleTypeError(f"a name must be a string, got {type(name).__name__}")
         if not name or "." in name:
-            raise ModuleKeyError(f"{name!r} can't be a name in {type(self).__name__}: it must not be empty or contain '.'")
+            raise ModuleKeyError(f"{type(self).__name__}: the name {name!r} is empty or contains '.'")
         if name not in table:
             if value is None or not isinstance(value, (Parameter, Module)):
                 if hasattr(self, name):
@@ -443,7 +448,7 @@ class Module:
 
     def cuda(self: M, device: int | torch.device | None = None) -> M:
         """Move parameters and buffers to a CUDA device."""
-        return self.to("cuda" if device is None else torch.device("cuda", device) if isinstance(device, int) else device)
+        return self.to("cuda" if device is None else device)
 
     # State
 
@@ -465,7 +470,7 @@ class Module:
         """Copy a state into the parameters and buffers.
 
         Args:
-            state_dict: Values by dotted name: torch tensors (ours, or those of a torch module), CustomTensors or arrays.
+            state_dict: Values by dotted name: torch tensors (from us or from torch), CustomTensors or arrays.
             strict: Whether names that are missing or unexpected are an error.
             assign: Use the given tensors instead of copying their values.
 
@@ -473,7 +478,7 @@ class Module:
             The names that are missing and those that are unexpected.
 
         Raises:
-            StateDictError: If names (with ``strict``) or shapes don't fit; it lists all of them, and nothing is changed.
+            StateDictError: If names (with ``strict``) or shapes don't fit.  It lists all of them; nothing is changed.
 
         Example:
             >>> import torch
@@ -487,7 +492,7 @@ class Module:
         problems = plan.problems(strict)
         if problems:
             lines = "\n  ".join(problems)
-            raise StateDictError(f"Error(s) in loading state_dict for {type(self).__name__}, nothing was loaded:\n  {lines}")
+            raise StateDictError(f"Error(s) in loading state_dict for {self._get_name()}, nothing loaded:\n  {lines}")
         plan.carry_out(assign)
         return plan.incompatible
 
@@ -521,8 +526,8 @@ def _as_buffer(module: Module, name: str, value: Any) -> Tensor | None:
         value = value.data
     if value is not None and not isinstance(value, Tensor):
         raise ModuleTypeError(
-            f"cannot assign {type(value).__name__!r} object to buffer {name!r} of {type(module).__name__}; a torch tensor or None "
-            "is required"
+            f"cannot assign {type(value).__name__!r} object to buffer {name!r} of {type(module).__name__}",
+            hint="a torch tensor or None is required",
         )
     return None if value is None else value.detach() if value.requires_grad else value
 

@@ -14,8 +14,8 @@ __all__ = ["PartialConv2d"]
 class PartialConv2d(Module):
     """Convolve the first channels, pass the others on.
 
-    Channels of a feature map resemble each other; convolving one in ``n_div`` of them costs 1 / n_div² of the arithmetic, and
-    a pointwise layer after it mixes them all.
+    Channels of a feature map resemble each other; convolving one in ``n_div`` of them costs 1 / n_div² of the
+    arithmetic, and a pointwise layer after it mixes them all.
 
     Args:
         channels: The number of channels, of input and result.
@@ -50,7 +50,7 @@ class PartialConv2d(Module):
                 f"PartialConv2d: n_div must lie between 1 and the number of channels ({channels}), got {n_div}"
             )
         if kernel_size % 2 == 0:
-            raise LayerArgumentError(f"PartialConv2d: kernel_size must be odd, so that the image keeps its size, got {kernel_size}")
+            raise LayerArgumentError(f"PartialConv2d: kernel_size must be odd, to keep the size, got {kernel_size}")
         self.channels = channels
         self.n_div = n_div
         self.convolved = channels // n_div
@@ -60,7 +60,8 @@ class PartialConv2d(Module):
         """Apply the layer."""
         first = ops.narrow(input, -3, 0, self.convolved)
         others = ops.narrow(input, -3, self.convolved, self.channels - self.convolved)
-        return ops.cat([self.conv(first), others], -3)  # type: ignore[no-any-return]
+        out: CustomTensor = ops.cat([self.conv(first), others], -3)
+        return out
 
     def extra_repr(self) -> str:
         """The constructor's arguments."""

@@ -96,7 +96,7 @@ class MaxPool2d(_MaxPoolNd):
 
 
 class MaxPool3d(_MaxPoolNd):
-    """The largest value of each window: (N, C, D, H, W) to (N, C, D', H', W'); see [`MaxPool2d`][neuronix.nn.MaxPool2d].
+    """The largest value of each window of a volume (N, C, D, H, W); see [`MaxPool2d`][neuronix.nn.MaxPool2d].
 
     Example:
         >>> import torch
@@ -228,7 +228,7 @@ class _AdaptiveAvgPoolNd(Module):
 
     function: ClassVar[Callable[..., CustomTensor]]
 
-    def __init__(self, output_size: int | None | tuple[int | None, ...]) -> None:
+    def __init__(self, output_size: int | tuple[int | None, ...] | None) -> None:
         super().__init__()
         self.output_size = output_size
 

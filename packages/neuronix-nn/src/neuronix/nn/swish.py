@@ -40,4 +40,5 @@ class Swish(Module):
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply it elementwise."""
         x = input if isinstance(input, CustomTensor) else CustomTensor(input)
-        return x * ops.sigmoid(self.beta * x)
+        out: CustomTensor = x * ops.sigmoid(self.beta * x)
+        return out

@@ -1,9 +1,11 @@
-"""What the functions of this folder share: sizes for each axis, checks of arguments, and calling a primitive in a rule."""
+"""What the functions of this folder share: sizes for each axis, checks of arguments, calls of primitives in rules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
 
 from neuronix.autograd import CustomTensor, ops
 from neuronix.autograd.errors import ArgumentError, DtypeError, ShapeError
@@ -11,10 +13,8 @@ from neuronix.nn.tensor_like import TensorLike
 
 __all__ = ["batched", "in_rule", "rank", "sizes"]
 
-F = TypeVar("F", bound=Callable[..., Any])
 
-
-def in_rule(op: Any) -> Callable[..., Any]:
+def in_rule(op: Any) -> Callable[..., Tensor]:
     """``op`` as a rule calls it: a primitive that is the adjoint of another one.
 
     A rule is handed plain tensors in a first-order pass, where nothing is to be recorded, and `CustomTensor`s when the
@@ -36,11 +36,11 @@ def in_rule(op: Any) -> Callable[..., Any]:
     return call
 
 
-def sizes(value: int | Iterable[int], dimensions: int, name: str) -> tuple[int, ...]:
+def sizes(value: Any, dimensions: int, name: str) -> tuple[int, ...]:
     """One number for each spatial axis.
 
     Args:
-        value: One for all, or one for each.
+        value: One for all, or one for each; a tuple or list.
         dimensions: The number of spatial axes.
         name: What it is, for the error.
 
@@ -52,6 +52,8 @@ def sizes(value: int | Iterable[int], dimensions: int, name: str) -> tuple[int, 
     """
     if isinstance(value, int):
         return (value,) * dimensions
+    if type(value) is tuple and len(value) == dimensions:  # what layers pass
+        return value
     values = tuple(value)
     if len(values) == 1:
         return values * dimensions
@@ -61,14 +63,21 @@ def sizes(value: int | Iterable[int], dimensions: int, name: str) -> tuple[int, 
 
 
 def rank(value: TensorLike, name: str) -> int:
-    """The number of axes of a tensor.
+    """The number of axes of an operation's input.
+
+    Args:
+        value: The input.
+        name: The operation's name.
+
+    Returns:
+        The number.
 
     Raises:
         DtypeError: If it isn't a tensor.
     """
     ndim = getattr(value, "ndim", None)
     if not isinstance(ndim, int):
-        raise DtypeError(f"{name} must be a tensor, got {type(value).__name__}")
+        raise DtypeError(f"{name}: the input must be a tensor, got {type(value).__name__}")
     return ndim
 
 
@@ -78,7 +87,7 @@ def batched(input: TensorLike, dimensions: int, name: str) -> tuple[Any, bool]:
     Args:
         input: (batch, channels, spatial axes …) or (channels, spatial axes …).
         dimensions: The number of spatial axes.
-        name: The operation's name.
+        name: The operation's name without its ``"2d"``.
 
     Returns:
         The input (batch, channels, spatial axes …), and whether the batch axis is new.
@@ -86,12 +95,13 @@ def batched(input: TensorLike, dimensions: int, name: str) -> tuple[Any, bool]:
     Raises:
         ShapeError: If it has neither number of axes.
     """
-    ndim = rank(input, f"{name}: input")
+    ndim = rank(input, name)
     if ndim == dimensions + 2:
         return input, False
     if ndim == dimensions + 1:
         return ops.unsqueeze(input, 0), True
     raise ShapeError(
-        f"{name}: expected {dimensions + 1}D (unbatched) or {dimensions + 2}D (batched) input, got shape {tuple(input.shape)}",
+        f"{name}{dimensions}d: expected {dimensions + 1}D (unbatched) or {dimensions + 2}D (batched) input, got shape "
+        f"{tuple(input.shape)}",
         hint="the axes are (batch, channels, spatial axes …)",
     )

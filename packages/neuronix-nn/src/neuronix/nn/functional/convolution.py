@@ -14,12 +14,12 @@ convolution is `convolution_input` seen as a forward operation: the flag ``trans
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-from neuronix.autograd import CustomTensor, Shape, composite, ops, primitive
+from neuronix.autograd import CustomTensor, Shape, composite, primitive
 from neuronix.autograd.errors import ArgumentError
 from neuronix.nn.functional.arguments import batched, in_rule, sizes
 from neuronix.nn.tensor_like import TensorLike
@@ -37,16 +37,19 @@ __all__ = [
 ]
 
 
+_convolution_backward = torch.ops.aten.convolution_backward.default
+
+
 @primitive(names="convolution", aten="convolution.default")
 def convolution(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
     transposed: bool,
-    output_padding: Sequence[int],
+    output_padding: tuple[int, ...],
     groups: int,
 ) -> Tensor:
     """Convolution in any number of dimensions, of a batch; the functions below spell out its arguments."""
@@ -58,11 +61,11 @@ def convolution_wrt_x(
     grad: Tensor,
     x: Shape,
     weight: Tensor,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
     transposed: bool,
-    output_padding: Sequence[int],
+    output_padding: tuple[int, ...],
     groups: int,
 ) -> Tensor:
     return _input(grad, weight, x, stride, padding, dilation, transposed, output_padding, groups)
@@ -73,11 +76,11 @@ def convolution_wrt_weight(
     grad: Tensor,
     x: Tensor,
     weight: Shape,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
     transposed: bool,
-    output_padding: Sequence[int],
+    output_padding: tuple[int, ...],
     groups: int,
 ) -> Tensor:
     return _weight(grad, x, weight, stride, padding, dilation, transposed, output_padding, groups)
@@ -94,29 +97,31 @@ def convolution_input(
     g: Tensor,
     weight: Tensor,
     shape: torch.Size,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
     transposed: bool,
-    output_padding: Sequence[int],
+    output_padding: tuple[int, ...],
     groups: int,
 ) -> Tensor:
     """∂T/∂x: what a convolution's input of ``shape`` receives from the gradient ``g`` of the result."""
     like = g.new_empty(shape)  # only its shape is read
-    return torch.ops.aten.convolution_backward(
-        g, like, weight, None, stride, padding, dilation, transposed, output_padding, groups, (True, False, False)
-    )[0]  # type: ignore[no-any-return]
+    mask = (True, False, False)
+    grads: tuple[Tensor, ...] = _convolution_backward(
+        g, like, weight, None, stride, padding, dilation, transposed, output_padding, groups, mask
+    )
+    return grads[0]
 
 
 @convolution_input.vjp("g")
 def convolution_input_wrt_g(
     grad: Tensor,
     weight: Tensor,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
     transposed: bool,
-    output_padding: Sequence[int],
+    output_padding: tuple[int, ...],
     groups: int,
 ) -> Tensor:
     return _forward(grad, weight, None, stride, padding, dilation, transposed, output_padding, groups)
@@ -127,11 +132,11 @@ def convolution_input_wrt_weight(
     grad: Tensor,
     g: Tensor,
     weight: Shape,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
     transposed: bool,
-    output_padding: Sequence[int],
+    output_padding: tuple[int, ...],
     groups: int,
 ) -> Tensor:
     return _weight(g, grad, weight, stride, padding, dilation, transposed, output_padding, groups)
@@ -142,29 +147,31 @@ def convolution_weight(
     g: Tensor,
     x: Tensor,
     shape: torch.Size,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
     transposed: bool,
-    output_padding: Sequence[int],
+    output_padding: tuple[int, ...],
     groups: int,
 ) -> Tensor:
     """∂T/∂w: what a convolution's weight of ``shape`` receives from the gradient ``g`` of the result."""
     like = g.new_empty(shape)  # only its shape is read
-    return torch.ops.aten.convolution_backward(
-        g, x, like, None, stride, padding, dilation, transposed, output_padding, groups, (False, True, False)
-    )[1]  # type: ignore[no-any-return]
+    mask = (False, True, False)
+    grads: tuple[Tensor, ...] = _convolution_backward(
+        g, x, like, None, stride, padding, dilation, transposed, output_padding, groups, mask
+    )
+    return grads[1]
 
 
 @convolution_weight.vjp("g")
 def convolution_weight_wrt_g(
     grad: Tensor,
     x: Tensor,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
     transposed: bool,
-    output_padding: Sequence[int],
+    output_padding: tuple[int, ...],
     groups: int,
 ) -> Tensor:
     return _forward(x, grad, None, stride, padding, dilation, transposed, output_padding, groups)
@@ -175,11 +182,11 @@ def convolution_weight_wrt_x(
     grad: Tensor,
     g: Tensor,
     x: Shape,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
     transposed: bool,
-    output_padding: Sequence[int],
+    output_padding: tuple[int, ...],
     groups: int,
 ) -> Tensor:
     return _input(g, grad, x, stride, padding, dilation, transposed, output_padding, groups)
@@ -198,23 +205,22 @@ def _convolve(
     dilation: int | Iterable[int],
     groups: int,
 ) -> CustomTensor:
-    name = f"conv{dimensions}d"
-    x, unbatched = batched(input, dimensions, name)
+    x, unbatched = batched(input, dimensions, "conv")
     steps, spread = sizes(stride, dimensions, "stride"), sizes(dilation, dimensions, "dilation")
     surplus = (0,) * dimensions
     if isinstance(padding, str):
         margin, surplus = named_padding(padding, weight.shape[2:], steps, spread)
     else:
         margin = sizes(padding, dimensions, "padding")
-    out = convolution(x, weight, bias, steps, margin, spread, False, (0,) * dimensions, groups)
+    out: CustomTensor = convolution(x, weight, bias, steps, margin, spread, False, (0,) * dimensions, groups)
     for axis, extra in enumerate(surplus, 2):
         if extra:
-            out = ops.narrow(out, axis, extra, out.shape[axis] - extra)
-    return ops.squeeze(out, 0) if unbatched else out
+            out = out.narrow(axis, extra, out.shape[axis] - extra)
+    return out.squeeze(0) if unbatched else out
 
 
 def named_padding(
-    padding: str, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+    padding: str, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What ``"same"`` and ``"valid"`` mean.
 
@@ -267,9 +273,10 @@ def conv2d(
 ) -> CustomTensor:
     """Slide a small kernel over images and take its inner product with what it covers.
 
-        out[n, k, i, j] = bias[k] + Σ_{c, u, v} weight[k, c, u, v] · padded[n, c, i·stride + u·dilation, j·stride + v·dilation]
+        out[n, k, i, j] = bias[k] + Σ_{c, u, v} weight[k, c, u, v] · padded[n, c, i·s + u·d, j·s + v·d]
 
-    (for ``groups=1``; with more, each group of output channels sees its own group of input channels).
+    with the stride s and the dilation d (for ``groups=1``; with more, each group of output channels sees its own group
+    of input channels).
 
     Args:
         input: (N, C, H, W), or (C, H, W) without a batch axis.
@@ -323,8 +330,8 @@ def _convolve_transposed(
     groups: int,
     dilation: int | Iterable[int],
 ) -> CustomTensor:
-    x, unbatched = batched(input, dimensions, f"conv_transpose{dimensions}d")
-    out = convolution(
+    x, unbatched = batched(input, dimensions, "conv_transpose")
+    out: CustomTensor = convolution(
         x,
         weight,
         bias,
@@ -335,7 +342,7 @@ def _convolve_transposed(
         sizes(output_padding, dimensions, "output_padding"),
         groups,
     )
-    return ops.squeeze(out, 0) if unbatched else out
+    return out.squeeze(0) if unbatched else out
 
 
 @composite(names="conv_transpose1d")

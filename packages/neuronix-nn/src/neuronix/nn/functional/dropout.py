@@ -14,7 +14,7 @@ __all__ = ["dropout"]
 
 @primitive
 def scale_by_mask(x: Tensor, mask: Tensor) -> Tensor:
-    """x · mask, where the mask is a constant."""
+    """Elementwise product with a constant mask."""
     return x * mask
 
 
@@ -44,7 +44,7 @@ def dropout(input: TensorLike, p: float = 0.5, training: bool = True, inplace: b
         >>> from neuronix.nn import functional
         >>> _ = torch.manual_seed(0)
         >>> functional.dropout(torch.ones(6)).tolist()
-        [2.0, 0.0, 2.0, 2.0, 2.0, 0.0]
+        [0.0, 0.0, 2.0, 0.0, 0.0, 0.0]
 
     References:
         Srivastava et al. 2014, Dropout: a simple way to prevent neural networks from overfitting.
@@ -58,4 +58,5 @@ def dropout(input: TensorLike, p: float = 0.5, training: bool = True, inplace: b
         mask = torch.zeros_like(x.data)
     else:
         mask = torch.empty_like(x.data).bernoulli_(1 - p).div_(1 - p)
-    return x.mul_(mask) if inplace else scale_by_mask(x, mask)  # type: ignore[no-any-return]
+    out: CustomTensor = x.mul_(mask) if inplace else scale_by_mask(x, mask)
+    return out

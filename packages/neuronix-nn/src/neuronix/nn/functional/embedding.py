@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neuronix.autograd import CustomTensor, Shape, composite, no_grad, primitive
+from neuronix.autograd import CustomTensor, Shape, composite, primitive
 from neuronix.autograd.errors import ArgumentError, UnsupportedError
 from neuronix.nn.functional.arguments import in_rule, rank
 from neuronix.nn.tensor_like import TensorLike
@@ -29,16 +29,13 @@ def embedding_rows_wrt_weight(
 
 
 @primitive(aten="embedding_dense_backward.default")
-def scatter_rows(
-    rows: Tensor, indices: Tensor, num_weights: int, padding_idx: int, scale_grad_by_freq: bool
-) -> Tensor:
+def scatter_rows(rows: Tensor, indices: Tensor, num_weights: int, padding_idx: int, scale_grad_by_freq: bool) -> Tensor:
     """Add each row to the place in a table of zeros that its index says: the adjoint of taking rows.
 
     Rows for ``padding_idx`` are left out; with ``scale_grad_by_freq`` each is divided by how often its index occurs.
     """
-    return torch.ops.aten.embedding_dense_backward(  # type: ignore[no-any-return]
-        rows, indices, num_weights, padding_idx, scale_grad_by_freq
-    )
+    table: Tensor = torch.ops.aten.embedding_dense_backward(rows, indices, num_weights, padding_idx, scale_grad_by_freq)
+    return table
 
 
 @scatter_rows.vjp("rows")
@@ -96,8 +93,8 @@ def embedding(
         [[2.0, 2.5], [0.0, 0.5]]
     """
     if sparse:
-        raise UnsupportedError("embedding: sparse gradients aren't offered", hint="leave sparse=False: gradients are dense")
-    rank(input, "embedding: input")
+        raise UnsupportedError("embedding: sparse gradients aren't offered", hint="leave out sparse=True")
+    rank(input, "embedding")
     rows = weight.shape[0]
     if padding_idx is None:
         padding_idx = -1  # ATen's word for none
@@ -106,8 +103,8 @@ def embedding(
     elif padding_idx < 0:
         padding_idx += rows
     if max_norm is not None:
-        values = weight.data if isinstance(weight, CustomTensor) else weight
+        values = weight.data if isinstance(weight, CustomTensor) else torch.as_tensor(weight)
         indices = input.data if isinstance(input, CustomTensor) else torch.as_tensor(input)
-        with no_grad():
-            torch.embedding_renorm_(values, indices.contiguous(), max_norm, norm_type)  # type: ignore[arg-type]
-    return embedding_rows(weight, input, padding_idx, scale_grad_by_freq, False)  # type: ignore[no-any-return]
+        torch.embedding_renorm_(values, indices.contiguous(), max_norm, norm_type)
+    out: CustomTensor = embedding_rows(weight, input, padding_idx, scale_grad_by_freq, False)
+    return out

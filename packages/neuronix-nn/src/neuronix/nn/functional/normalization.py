@@ -13,13 +13,14 @@ and, for the gradient g of x̂ (that is w times the gradient of y), since ∂μ/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from neuronix.autograd import CustomTensor, composite, primitive
+from neuronix.autograd import CustomTensor, composite, ops, primitive
 from neuronix.autograd.errors import ArgumentError, ShapeError
 from neuronix.nn.functional.arguments import rank
 from neuronix.nn.tensor_like import TensorLike
@@ -67,8 +68,8 @@ def batch_norm_training(
 ) -> Tensor:
     """Normalise with the batch's own statistics, and move the running ones towards them, in place.
 
-    ``statistics`` is an empty list, which receives μ and 1/σ: the forward kernel computes them anyway, and the backward kernel
-    takes them.
+    ``statistics`` is an empty list, which receives μ and 1/σ: the forward kernel computes them anyway, and the backward
+    kernel takes them.
     """
     out, mean, inverse_std = torch.native_batch_norm(x, weight, bias, running_mean, running_var, True, momentum, eps)
     statistics += (mean, inverse_std)
@@ -99,9 +100,10 @@ def batch_norm_training_kernel(
     needs: tuple[bool, bool, bool],
 ) -> Gradients:
     mean, inverse_std = statistics
-    return torch.ops.aten.native_batch_norm_backward(  # type: ignore[no-any-return]
+    grads: Gradients = torch.ops.aten.native_batch_norm_backward(
         grad, x, weight, None, None, mean, inverse_std, True, eps, needs
     )
+    return grads
 
 
 @primitive
@@ -152,7 +154,8 @@ def batch_norm(
         y = weight · (x − μ) / √(σ² + eps) + bias
 
     In training μ and σ² are the batch's mean and (biased) variance, and the running statistics are moved towards them:
-    ``running = (1 − momentum) · running + momentum · batch``, with the unbiased variance.  Otherwise they are the running statistics.
+    ``running = (1 − momentum) · running + momentum · batch``, with the unbiased variance.  Otherwise they are the
+    running statistics themselves.
 
     Args:
         input: (N, C) or (N, C, spatial axes …).
@@ -181,31 +184,44 @@ def batch_norm(
     References:
         Ioffe & Szegedy 2015, Batch normalization, Algorithm 1.
     """
-    if rank(input, "batch_norm: input") < 2:
+    if rank(input, "batch_norm") < 2:
         raise ShapeError(f"batch_norm: expected input (N, C, …), got shape {tuple(input.shape)}")
     channels = input.shape[1]
-    for name, value in (
-        ("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)
-    ):  # fmt: skip
+    for position, value in enumerate((running_mean, running_var, weight, bias)):
         if value is not None and value.shape != (channels,):
+            name = ("running_mean", "running_var", "weight", "bias")[position]
             raise ShapeError(
                 f"batch_norm: {name} has shape {tuple(value.shape)}, but the input of shape {tuple(input.shape)} has "
                 f"{channels} channels (axis 1)"
             )
-    count = input.shape.numel() if isinstance(input.shape, torch.Size) else torch.Size(input.shape).numel()
-    if count == 0:  # nothing to normalise; the arguments keep their (empty) part in the result
-        out = input * (1.0 if weight is None else as_channels(weight, input.ndim))  # type: ignore[arg-type]
-        return out if bias is None else out + as_channels(bias, input.ndim)  # type: ignore[arg-type,return-value]
+    count = math.prod(input.shape)
+    if count == 0:
+        return _empty_batch(input, weight, bias)
+    out: CustomTensor
     if training:
         if count == channels:
             raise ShapeError(
-                f"batch_norm: expected more than 1 value per channel when training, got input size {tuple(input.shape)}",
+                f"batch_norm: expected more than 1 value per channel when training, got input of shape "
+                f"{tuple(input.shape)}",
                 hint="use a larger batch, or call eval() on the model",
             )
-        return batch_norm_training(input, weight, bias, running_mean, running_var, momentum, eps, [])  # type: ignore[no-any-return]
+        out = batch_norm_training(input, weight, bias, running_mean, running_var, momentum, eps, [])
+        return out
     if running_mean is None or running_var is None:
         raise ArgumentError("batch_norm: expected running_mean and running_var when training=False, got None")
-    return batch_norm_evaluation(input, weight, bias, running_mean, running_var, eps)  # type: ignore[no-any-return]
+    out = batch_norm_evaluation(input, weight, bias, running_mean, running_var, eps)
+    return out
+
+
+def _empty_batch(input: TensorLike, weight: TensorLike | None, bias: TensorLike | None) -> CustomTensor:
+    """An empty result, of which weight and bias get zeros as gradients: torch's kernels refuse empty batches."""
+    out: Any = input if isinstance(input, CustomTensor) else CustomTensor(input)
+    shape = (-1, *(1,) * (input.ndim - 2))
+    if weight is not None:
+        out = out * ops.reshape(weight, shape)
+    if bias is not None:
+        out = out + ops.reshape(bias, shape)
+    return out  # type: ignore[no-any-return]
 
 
 # Over features
@@ -214,7 +230,7 @@ def batch_norm(
 @primitive
 def layer_norm_features(
     x: Tensor,
-    normalized_shape: Sequence[int],
+    normalized_shape: tuple[int, ...],
     weight: Tensor | None,
     bias: Tensor | None,
     eps: float,
@@ -230,7 +246,7 @@ def layer_norm_features(
 def layer_norm_features_wrt(
     grad: Tensor,
     x: Tensor,
-    normalized_shape: Sequence[int],
+    normalized_shape: tuple[int, ...],
     weight: Tensor | None,
     eps: float,
     needs: tuple[bool, bool, bool],
@@ -250,22 +266,23 @@ def layer_norm_features_wrt(
 def layer_norm_features_kernel(
     grad: Tensor,
     x: Tensor,
-    normalized_shape: Sequence[int],
+    normalized_shape: tuple[int, ...],
     weight: Tensor | None,
     bias: Tensor | None,
     statistics: list[Tensor],
     needs: tuple[bool, bool, bool],
 ) -> Gradients:
     mean, inverse_std = statistics
-    return torch.ops.aten.native_layer_norm_backward(  # type: ignore[no-any-return]
+    grads: Gradients = torch.ops.aten.native_layer_norm_backward(
         grad, x, normalized_shape, mean, inverse_std, weight, bias, needs
     )
+    return grads
 
 
 @composite(names="layer_norm")
 def layer_norm(
     input: TensorLike,
-    normalized_shape: Sequence[int],
+    normalized_shape: tuple[int, ...],
     weight: TensorLike | None = None,
     bias: TensorLike | None = None,
     eps: float = 1e-5,
@@ -298,7 +315,8 @@ def layer_norm(
     References:
         Ba, Kiros & Hinton 2016, Layer normalization.
     """
-    return layer_norm_features(input, tuple(normalized_shape), weight, bias, eps, [])  # type: ignore[no-any-return]
+    out: CustomTensor = layer_norm_features(input, tuple(normalized_shape), weight, bias, eps, [])
+    return out
 
 
 @composite(names="", aten="native_layer_norm.default")

@@ -7,7 +7,7 @@ operations whose rules are each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -36,7 +36,7 @@ Sizes = int | Iterable[int]
 # The maximum
 
 _MAX_POOLS = {1: F.max_pool1d_with_indices, 2: F.max_pool2d_with_indices, 3: F.max_pool3d_with_indices}
-_MAX_POOL_KERNELS = {
+_MAX_POOL_KERNELS: dict[int, Callable[..., Tensor]] = {
     2: torch.ops.aten.max_pool2d_with_indices_backward.default,
     3: torch.ops.aten.max_pool3d_with_indices_backward.default,
 }
@@ -45,17 +45,17 @@ _MAX_POOL_KERNELS = {
 @primitive
 def max_pool(
     x: Tensor,
-    kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    kernel_size: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
     ceil_mode: bool,
     winners: list[Tensor],
 ) -> Tensor:
     """Maxima of the windows of (batch, channels, spatial axes …).
 
-    ``winners`` is an empty list, which receives the positions of the maxima, counted through the spatial axes: the kernel
-    finds them anyway, and the rule needs them and nothing else.
+    ``winners`` is an empty list, which receives the positions of the maxima, counted through the spatial axes: the
+    kernel finds them anyway, and the rule needs them and nothing else.
     """
     values, positions = _MAX_POOLS[len(kernel_size)](x, kernel_size, stride, padding, dilation, ceil_mode)
     winners.append(positions)
@@ -63,7 +63,7 @@ def max_pool(
 
 
 @max_pool.vjp("x")
-def max_pool_wrt_x(grad: Tensor, x: Shape, kernel_size: Sequence[int], winners: list[Tensor]) -> Tensor:
+def max_pool_wrt_x(grad: Tensor, x: Shape, kernel_size: tuple[int, ...], winners: list[Tensor]) -> Tensor:
     # the maximum follows its winner and nothing else; a pixel may win several windows
     return _scatter_planes(grad, winners[0], x, len(kernel_size))
 
@@ -72,10 +72,10 @@ def max_pool_wrt_x(grad: Tensor, x: Shape, kernel_size: Sequence[int], winners: 
 def max_pool_kernel(
     grad: Tensor,
     x: Shape,
-    kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    kernel_size: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
     ceil_mode: bool,
     winners: list[Tensor],
 ) -> Tensor:
@@ -121,7 +121,7 @@ def _max_pool(
     ceil_mode: bool,
     return_indices: bool,
 ) -> Any:
-    x, unbatched = batched(input, dimensions, f"max_pool{dimensions}d")
+    x, unbatched = batched(input, dimensions, "max_pool")
     window = sizes(kernel_size, dimensions, "kernel_size")
     winners: list[Tensor] = []
     out = max_pool(
@@ -134,7 +134,7 @@ def _max_pool(
         winners,
     )
     if unbatched:
-        out = ops.squeeze(out, 0)
+        out = out.squeeze(0)
     if not return_indices:
         return out
     return out, CustomTensor(winners[0].squeeze(0) if unbatched else winners[0])
@@ -240,15 +240,18 @@ composite(names="nn.functional.max_pool3d_with_indices", aten="max_pool3d_with_i
 # The mean
 
 _AVG_POOLS = {2: F.avg_pool2d, 3: F.avg_pool3d}
-_AVG_POOL_ADJOINTS = {2: torch.ops.aten.avg_pool2d_backward.default, 3: torch.ops.aten.avg_pool3d_backward.default}
+_AVG_POOL_ADJOINTS: dict[int, Callable[..., Tensor]] = {
+    2: torch.ops.aten.avg_pool2d_backward.default,
+    3: torch.ops.aten.avg_pool3d_backward.default,
+}
 
 
 @primitive
 def avg_pool(
     x: Tensor,
-    kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
+    kernel_size: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
     ceil_mode: bool,
     count_include_pad: bool,
     divisor_override: int | None,
@@ -261,9 +264,9 @@ def avg_pool(
 def avg_pool_wrt_x(
     grad: Tensor,
     x: Shape,
-    kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
+    kernel_size: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
     ceil_mode: bool,
     count_include_pad: bool,
     divisor_override: int | None,
@@ -275,9 +278,9 @@ def avg_pool_wrt_x(
 def avg_pool_adjoint(
     g: Tensor,
     shape: torch.Size,
-    kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
+    kernel_size: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
     ceil_mode: bool,
     count_include_pad: bool,
     divisor_override: int | None,
@@ -291,9 +294,9 @@ def avg_pool_adjoint(
 @avg_pool_adjoint.vjp("g")
 def avg_pool_adjoint_wrt_g(
     grad: Tensor,
-    kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
+    kernel_size: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
     ceil_mode: bool,
     count_include_pad: bool,
     divisor_override: int | None,
@@ -314,15 +317,15 @@ def _avg_pool(
     count_include_pad: bool,
     divisor_override: int | None,
 ) -> CustomTensor:
-    x, unbatched = batched(input, dimensions, f"avg_pool{dimensions}d")
+    x, unbatched = batched(input, dimensions, "avg_pool")
     window = sizes(kernel_size, dimensions, "kernel_size")
     steps, margin = _steps(stride, window), sizes(padding, dimensions, "padding")
     if dimensions == 1:  # ATen's kernels begin at two axes: one of size one is put in front
         x, window, steps, margin = ops.unsqueeze(x, -2), (1, *window), (1, *steps), (0, *margin)
-    out = avg_pool(x, window, steps, margin, ceil_mode, count_include_pad, divisor_override)
+    out: CustomTensor = avg_pool(x, window, steps, margin, ceil_mode, count_include_pad, divisor_override)
     if dimensions == 1:
-        out = ops.squeeze(out, -2)
-    return ops.squeeze(out, 0) if unbatched else out
+        out = out.squeeze(-2)
+    return out.squeeze(0) if unbatched else out
 
 
 @composite(names="avg_pool1d")
@@ -392,32 +395,35 @@ def avg_pool3d(
 
 # The mean over windows that divide the image evenly
 
-_ADAPTIVE_POOLS = {2: torch.ops.aten.adaptive_avg_pool2d.default, 3: torch.ops.aten.adaptive_avg_pool3d.default}
-_ADAPTIVE_ADJOINTS = {
+_ADAPTIVE_POOLS: dict[int, Callable[..., Tensor]] = {
+    2: torch.ops.aten.adaptive_avg_pool2d.default,
+    3: torch.ops.aten.adaptive_avg_pool3d.default,
+}
+_ADAPTIVE_ADJOINTS: dict[int, Callable[..., Tensor]] = {
     2: torch.ops.aten._adaptive_avg_pool2d_backward.default,
     3: torch.ops.aten._adaptive_avg_pool3d_backward.default,
 }
 
 
 @primitive
-def adaptive_avg_pool(x: Tensor, output_size: Sequence[int]) -> Tensor:
+def adaptive_avg_pool(x: Tensor, output_size: tuple[int, ...]) -> Tensor:
     """Means of ``output_size`` windows that cover (batch, channels, two or three spatial axes)."""
     return _ADAPTIVE_POOLS[len(output_size)](x, output_size)
 
 
 @adaptive_avg_pool.vjp("x")
-def adaptive_avg_pool_wrt_x(grad: Tensor, x: Shape, output_size: Sequence[int]) -> Tensor:
+def adaptive_avg_pool_wrt_x(grad: Tensor, x: Shape, output_size: tuple[int, ...]) -> Tensor:
     return _adaptive_spread(grad, x, output_size)
 
 
 @primitive
-def adaptive_avg_pool_adjoint(g: Tensor, shape: torch.Size, output_size: Sequence[int]) -> Tensor:
+def adaptive_avg_pool_adjoint(g: Tensor, shape: torch.Size, output_size: tuple[int, ...]) -> Tensor:
     """``shape``, with each element of ``g`` spread evenly over its window."""
     return _ADAPTIVE_ADJOINTS[len(output_size)](g, g.new_empty(shape))
 
 
 @adaptive_avg_pool_adjoint.vjp("g")
-def adaptive_avg_pool_adjoint_wrt_g(grad: Tensor, output_size: Sequence[int]) -> Tensor:
+def adaptive_avg_pool_adjoint_wrt_g(grad: Tensor, output_size: tuple[int, ...]) -> Tensor:
     return _adaptive_average(grad, output_size)
 
 
@@ -425,27 +431,25 @@ _adaptive_average, _adaptive_spread = in_rule(adaptive_avg_pool), in_rule(adapti
 
 
 def _adaptive_avg_pool(dimensions: int, input: TensorLike, output_size: Any) -> CustomTensor:
-    x, unbatched = batched(input, dimensions, f"adaptive_avg_pool{dimensions}d")
-    wanted = (output_size,) * dimensions if output_size is None else output_size
-    given = x.shape[2:]
-    if not isinstance(wanted, int):
-        wanted = tuple(size if want is None else want for want, size in zip(wanted, given, strict=False))
-    wanted = sizes(wanted, dimensions, "output_size")
-    if dimensions == 1:
-        out = ops.squeeze(adaptive_avg_pool(ops.unsqueeze(x, -2), (1, *wanted)), -2)
+    x, unbatched = batched(input, dimensions, "adaptive_avg_pool")
+    wanted = sizes((None,) if output_size is None else output_size, dimensions, "output_size")
+    grid = tuple(size if want is None else want for want, size in zip(wanted, x.shape[2:], strict=True))
+    out: CustomTensor
+    if dimensions == 1:  # as in `_avg_pool`
+        out = adaptive_avg_pool(ops.unsqueeze(x, -2), (1, *grid)).squeeze(-2)
     else:
-        out = adaptive_avg_pool(x, wanted)
-    return ops.squeeze(out, 0) if unbatched else out
+        out = adaptive_avg_pool(x, grid)
+    return out.squeeze(0) if unbatched else out
 
 
 @composite(names="adaptive_avg_pool1d")
 def adaptive_avg_pool1d(input: TensorLike, output_size: Sizes) -> CustomTensor:
-    """The means of windows that divide one axis; see [`adaptive_avg_pool2d`][neuronix.nn.functional.adaptive_avg_pool2d]."""
+    """As [`adaptive_avg_pool2d`][neuronix.nn.functional.adaptive_avg_pool2d], over one axis."""
     return _adaptive_avg_pool(1, input, output_size)
 
 
 @composite(names="adaptive_avg_pool2d", aten="_adaptive_avg_pool2d.default")
-def adaptive_avg_pool2d(input: TensorLike, output_size: int | None | Iterable[int | None]) -> CustomTensor:
+def adaptive_avg_pool2d(input: TensorLike, output_size: int | Iterable[int | None] | None) -> CustomTensor:
     """The means of windows that divide the image into a grid, whatever its size.
 
     Along an axis of size n, window i of m goes from ⌊i·n / m⌋ to ⌈(i + 1)·n / m⌉.
@@ -470,6 +474,6 @@ def adaptive_avg_pool2d(input: TensorLike, output_size: int | None | Iterable[in
 
 
 @composite(names="adaptive_avg_pool3d", aten="_adaptive_avg_pool3d.default")
-def adaptive_avg_pool3d(input: TensorLike, output_size: int | None | Iterable[int | None]) -> CustomTensor:
+def adaptive_avg_pool3d(input: TensorLike, output_size: int | Iterable[int | None] | None) -> CustomTensor:
     """As [`adaptive_avg_pool2d`][neuronix.nn.functional.adaptive_avg_pool2d], over three axes."""
     return _adaptive_avg_pool(3, input, output_size)

@@ -1,0 +1,523 @@
+"""The functions of layers against torch's: values, gradients of first and second order, by fused kernels and by rules.
+
+Each row calls ``torch.nn.functional.<name>``, with CustomTensors and with torch's tensors, so that it also tests that torch's
+functions find ours.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from neuronix.autograd import CustomTensor, grad, ops, rules_only
+from neuronix.autograd.testing import check_against_finite_differences
+from neuronix.nn import functional
+
+DTYPES = [torch.float64, torch.float32]
+
+
+class Make:
+    """Seeded inputs that require grad unless told otherwise."""
+
+    def __init__(self, dtype: torch.dtype = torch.float64) -> None:
+        self.dtype = dtype
+        self.generator = torch.Generator().manual_seed(0)
+
+    def real(self, *shape: int, requires_grad: bool = True) -> Tensor:
+        made = torch.randn(shape, generator=self.generator, dtype=torch.float64)
+        return made.to(self.dtype).requires_grad_(requires_grad)
+
+    def positive(self, *shape: int) -> Tensor:
+        made = 0.5 + torch.rand(shape, generator=self.generator, dtype=torch.float64)
+        return made.to(self.dtype)
+
+    def index(self, *shape: int, below: int) -> Tensor:
+        return torch.randint(below, shape, generator=self.generator)
+
+
+Inputs = Callable[[Make], tuple[Any, ...]]
+
+
+def row(name: str, note: str, inputs: Inputs, *, torch_fails: bool = False, kinks: bool = False, **options: Any) -> Any:
+    """A call ``F.name(*inputs, **options)``.
+
+    ``torch_fails``: in its own second order, with an internal error; ours is then checked by finite differences.
+    ``kinks``: the gradient isn't what finite differences find, on purpose.
+    """
+    return pytest.param(name, inputs, options, torch_fails, kinks, id=f"{name}-{note}".replace(" ", "_"))
+
+
+CONVOLUTIONS = [
+    row("conv1d", "plain", lambda m: (m.real(2, 3, 7), m.real(4, 3, 3), m.real(4))),
+    row("conv1d", "unbatched", lambda m: (m.real(3, 7), m.real(4, 3, 3), m.real(4))),
+    row("conv1d", "same, odd total", lambda m: (m.real(2, 3, 7), m.real(4, 3, 4), m.real(4)), padding="same"),
+    row("conv2d", "plain", lambda m: (m.real(2, 3, 6, 5), m.real(4, 3, 3, 2), m.real(4))),
+    row("conv2d", "no bias", lambda m: (m.real(2, 3, 6, 5), m.real(4, 3, 3, 3))),
+    row("conv2d", "batch of one", lambda m: (m.real(1, 2, 5, 5), m.real(3, 2, 3, 3), m.real(3)), padding=1),
+    row("conv2d", "pointwise", lambda m: (m.real(2, 4, 3, 3), m.real(5, 4, 1, 1), m.real(5))),
+    row("conv2d", "kernel as large as image", lambda m: (m.real(2, 2, 4, 4), m.real(3, 2, 4, 4), m.real(3))),
+    row("conv2d", "stride", lambda m: (m.real(2, 2, 9, 8), m.real(3, 2, 3, 3), m.real(3)), stride=(2, 3)),
+    row("conv2d", "stride and padding", lambda m: (m.real(2, 2, 8, 7), m.real(3, 2, 3, 3)), stride=2, padding=(1, 2)),
+    row(
+        "conv2d", "dilation", lambda m: (m.real(2, 2, 9, 9), m.real(3, 2, 3, 2), m.real(3)), dilation=(2, 3), padding=2
+    ),
+    row("conv2d", "groups", lambda m: (m.real(2, 4, 5, 5), m.real(6, 2, 3, 3), m.real(6)), groups=2, padding=1),
+    row("conv2d", "depthwise", lambda m: (m.real(2, 4, 5, 5), m.real(4, 1, 3, 3), m.real(4)), groups=4),
+    row("conv2d", "same", lambda m: (m.real(2, 2, 5, 6), m.real(3, 2, 3, 3), m.real(3)), padding="same"),
+    row(
+        "conv2d",
+        "same, odd totals",
+        lambda m: (m.real(2, 2, 5, 6), m.real(3, 2, 2, 4), m.real(3)),
+        padding="same",
+        dilation=(3, 1),
+    ),
+    row("conv2d", "valid", lambda m: (m.real(2, 2, 5, 6), m.real(3, 2, 3, 3), m.real(3)), padding="valid"),
+    row("conv2d", "unbatched", lambda m: (m.real(2, 5, 5), m.real(3, 2, 3, 3), m.real(3)), padding=1),
+    row("conv2d", "unbatched, same", lambda m: (m.real(2, 5, 5), m.real(3, 2, 2, 2)), padding="same"),
+    row("conv2d", "empty batch", lambda m: (m.real(0, 2, 5, 5), m.real(3, 2, 3, 3), m.real(3))),
+    row("conv2d", "sizes in lists", lambda m: (m.real(1, 2, 5, 5), m.real(3, 2, 3, 3)), stride=[2], padding=[1, 0]),
+    row("conv3d", "plain", lambda m: (m.real(2, 2, 4, 4, 3), m.real(3, 2, 2, 3, 2), m.real(3)), padding=(1, 0, 1)),
+    row("conv_transpose1d", "plain", lambda m: (m.real(2, 3, 5), m.real(3, 2, 3), m.real(2)), stride=2),
+    row("conv_transpose2d", "plain", lambda m: (m.real(2, 3, 4, 3), m.real(3, 2, 3, 3), m.real(2))),
+    row(
+        "conv_transpose2d",
+        "everything",
+        lambda m: (m.real(2, 4, 4, 3), m.real(4, 3, 3, 2), m.real(6)),
+        stride=(2, 3),
+        padding=(1, 0),
+        output_padding=(1, 2),
+        groups=2,
+        dilation=(1, 2),
+    ),
+    row("conv_transpose2d", "unbatched", lambda m: (m.real(3, 4, 3), m.real(3, 2, 3, 3))),
+    row("conv_transpose3d", "plain", lambda m: (m.real(1, 2, 3, 3, 2), m.real(2, 2, 2, 2, 2), m.real(2)), padding=1),
+]
+
+POOLS = [
+    row("max_pool1d", "plain", lambda m: (m.real(2, 3, 7),), kernel_size=2),
+    row("max_pool1d", "everything", lambda m: (m.real(2, 3, 9),), kernel_size=3, stride=2, padding=1, dilation=2),
+    row("max_pool2d", "plain", lambda m: (m.real(2, 3, 6, 4),), kernel_size=2),
+    row("max_pool2d", "overlapping", lambda m: (m.real(2, 3, 7, 7),), kernel_size=3, stride=1),
+    row("max_pool2d", "padding", lambda m: (m.real(2, 2, 6, 5),), kernel_size=(3, 2), stride=2, padding=(1, 0)),
+    row("max_pool2d", "dilation", lambda m: (m.real(2, 2, 8, 8),), kernel_size=2, stride=1, dilation=(2, 3)),
+    row("max_pool2d", "ceil mode", lambda m: (m.real(2, 2, 7, 5),), kernel_size=2, ceil_mode=True),
+    row("max_pool2d", "unbatched", lambda m: (m.real(2, 7, 5),), kernel_size=2),
+    row("max_pool2d", "with indices", lambda m: (m.real(2, 2, 6, 5),), kernel_size=2, return_indices=True),
+    row("max_pool2d", "unbatched, with indices", lambda m: (m.real(2, 6, 5),), kernel_size=2, return_indices=True),
+    row(
+        "max_pool2d",
+        "ties",
+        lambda m: (m.real(2, 2, 4, 4).detach().round().requires_grad_(),),
+        kernel_size=2,
+        kinks=True,
+    ),
+    row("max_pool2d", "one window", lambda m: (m.real(2, 2, 4, 4),), kernel_size=4),
+    row("max_pool3d", "plain", lambda m: (m.real(2, 2, 4, 5, 4),), kernel_size=2, ceil_mode=True),
+    row("avg_pool1d", "plain", lambda m: (m.real(2, 3, 7),), kernel_size=2),
+    row(
+        "avg_pool1d", "padding", lambda m: (m.real(3, 7),), kernel_size=3, stride=2, padding=1, count_include_pad=False
+    ),
+    row("avg_pool2d", "plain", lambda m: (m.real(2, 3, 6, 4),), kernel_size=2),
+    row("avg_pool2d", "padding", lambda m: (m.real(2, 3, 6, 5),), kernel_size=3, stride=2, padding=1),
+    row(
+        "avg_pool2d",
+        "padding not counted",
+        lambda m: (m.real(2, 3, 6, 5),),
+        kernel_size=(3, 2),
+        stride=1,
+        padding=(1, 0),
+        count_include_pad=False,
+    ),
+    row("avg_pool2d", "ceil mode", lambda m: (m.real(2, 2, 7, 5),), kernel_size=2, ceil_mode=True),
+    row("avg_pool2d", "ceil, padding", lambda m: (m.real(2, 2, 6, 5),), kernel_size=3, padding=1, ceil_mode=True),
+    row("avg_pool2d", "divisor", lambda m: (m.real(2, 2, 6, 5),), kernel_size=2, divisor_override=3),
+    row("avg_pool2d", "unbatched", lambda m: (m.real(2, 6, 5),), kernel_size=2),
+    row("avg_pool3d", "plain", lambda m: (m.real(2, 2, 4, 5, 4),), kernel_size=2, padding=1, divisor_override=5),
+    row("adaptive_avg_pool1d", "uneven", lambda m: (m.real(2, 3, 7),), output_size=3),
+    row("adaptive_avg_pool2d", "one", lambda m: (m.real(2, 3, 5, 4),), output_size=1),
+    row("adaptive_avg_pool2d", "uneven", lambda m: (m.real(2, 3, 5, 7),), output_size=(2, 3)),
+    row("adaptive_avg_pool2d", "larger than the image", lambda m: (m.real(2, 3, 2, 2),), output_size=5),
+    row("adaptive_avg_pool2d", "None", lambda m: (m.real(2, 3, 5, 4),), output_size=(None, 2)),
+    row("adaptive_avg_pool2d", "unbatched", lambda m: (m.real(3, 5, 4),), output_size=(2, 2)),
+    row("adaptive_avg_pool3d", "uneven", lambda m: (m.real(2, 2, 4, 5, 3),), output_size=(2, None, 2)),
+]
+
+
+def with_statistics(*shape: int) -> Inputs:
+    """Input, running statistics, weight and bias."""
+    channels = shape[1]
+    return lambda m: (
+        m.real(*shape), m.real(channels, requires_grad=False), m.positive(channels), m.real(channels), m.real(channels)
+    )  # fmt: skip
+
+
+NORMS = [
+    row("batch_norm", "training", with_statistics(4, 3, 5, 2), training=True),
+    row("batch_norm", "training, flat", with_statistics(4, 3), training=True, momentum=0.3, eps=1e-3),
+    row("batch_norm", "training, signal", with_statistics(2, 3, 7), training=True),
+    row("batch_norm", "training, volume", with_statistics(2, 3, 2, 3, 2), training=True),
+    row("batch_norm", "training, one sample", with_statistics(1, 3, 4, 4), training=True),
+    row("batch_norm", "training, no statistics", lambda m: (m.real(4, 3, 2, 2), None, None), training=True),
+    row("batch_norm", "training, weight only", lambda m: (m.real(4, 3), None, None, m.real(3)), training=True),
+    row(
+        "batch_norm",
+        "training, bias only",
+        lambda m: (m.real(4, 3), None, None, None, m.real(3)),
+        training=True,
+        torch_fails=True,
+    ),
+    row("batch_norm", "evaluation", with_statistics(4, 3, 5, 2)),
+    row("batch_norm", "evaluation, flat", with_statistics(4, 3), eps=1e-3),
+    row("batch_norm", "evaluation, one value", with_statistics(1, 3)),
+    row("batch_norm", "evaluation, plain", lambda m: (m.real(4, 3, 2), m.real(3, requires_grad=False), m.positive(3))),
+    row("batch_norm", "empty batch", with_statistics(0, 3, 2, 2), training=True),
+    row("layer_norm", "one axis", lambda m: (m.real(2, 3, 4), (4,), m.real(4), m.real(4))),
+    row("layer_norm", "two axes", lambda m: (m.real(2, 3, 4), (3, 4), m.real(3, 4), m.real(3, 4))),
+    row("layer_norm", "all axes", lambda m: (m.real(3, 4), (3, 4), m.real(3, 4), m.real(3, 4))),
+    row("layer_norm", "no bias", lambda m: (m.real(2, 3, 4), (4,), m.real(4))),
+    row("layer_norm", "no weight", lambda m: (m.real(2, 3, 4), (4,), None, m.real(4)), torch_fails=True),
+    row("layer_norm", "plain", lambda m: (m.real(2, 3, 4), [4]), eps=1e-3),
+    row("layer_norm", "empty batch", lambda m: (m.real(0, 4), (4,), m.real(4), m.real(4))),
+]
+
+EMBEDDINGS = [
+    row("embedding", "plain", lambda m: (m.index(2, 3, below=5), m.real(5, 4))),
+    row("embedding", "one index", lambda m: (torch.tensor(3), m.real(5, 4))),
+    row("embedding", "no index", lambda m: (torch.empty(0, dtype=torch.long), m.real(5, 4)), torch_fails=True),
+    row("embedding", "repeated", lambda m: (torch.tensor([[1, 1, 2], [1, 0, 2]]), m.real(3, 2))),
+    row("embedding", "int32", lambda m: (m.index(7, below=5).int(), m.real(5, 4))),
+    row("embedding", "padding", lambda m: (torch.tensor([0, 2, 2, 1]), m.real(3, 2)), padding_idx=2, kinks=True),
+    row(
+        "embedding",
+        "padding from the end",
+        lambda m: (torch.tensor([0, 2, 2, 1]), m.real(3, 2)),
+        padding_idx=-3,
+        kinks=True,
+    ),
+    row("embedding", "not contiguous", lambda m: (m.index(4, 3, below=5).T, m.real(5, 4))),
+]
+
+ROWS = [*CONVOLUTIONS, *POOLS, *NORMS, *EMBEDDINGS]
+
+
+CALLS = [pytest.param(*each.values[:3], id=each.id) for each in ROWS]
+SMOOTH = [pytest.param(*each.values[:3], each.values[3], id=each.id) for each in ROWS if not each.values[4]]
+
+
+# Torch says so of its own way of padding by an odd number.
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+@pytest.mark.parametrize("name, inputs, options, torch_fails, kinks", ROWS)
+def test_against_torch(
+    name: str,
+    inputs: Inputs,
+    options: dict[str, Any],
+    torch_fails: bool,
+    kinks: bool,
+    dtype: torch.dtype,
+    check_against_torch: Callable[..., None],
+) -> None:
+    check_against_torch(partial(getattr(F, name), **options), *inputs(Make(dtype)), second_order=not torch_fails)
+
+
+def varied(name: str, inputs: Inputs, options: dict[str, Any]) -> tuple[Callable[..., Any], list[Tensor]]:
+    """The call as a function of its inputs that require grad, and these inputs; nothing else changes between calls."""
+    places = [at for at, value in enumerate(inputs(Make())) if isinstance(value, Tensor) and value.requires_grad]
+
+    def call(*values: Any) -> Any:
+        arguments = list(inputs(Make()))
+        for at, value in zip(places, values, strict=True):
+            arguments[at] = value
+        out = getattr(functional, name)(*arguments, **options)
+        return out[0] if isinstance(out, tuple) else out
+
+    return call, [inputs(Make())[at].detach() for at in places]
+
+
+@pytest.mark.parametrize("name, inputs, options, torch_fails", SMOOTH)
+def test_against_finite_differences(name: str, inputs: Inputs, options: dict[str, Any], torch_fails: bool) -> None:
+    function, arguments = varied(name, inputs, options)
+    check_against_finite_differences(function, *arguments, second_order=torch_fails)
+
+
+@pytest.mark.parametrize("name, inputs, options", CALLS)
+def test_kernels_equal_rules(name: str, inputs: Inputs, options: dict[str, Any]) -> None:
+    """A plain backward pass with fused kernels, and the same one with the rules that define the derivatives."""
+
+    def gradients() -> list[Tensor]:
+        arguments = [
+            CustomTensor(value.detach().clone(), requires_grad=True)
+            if isinstance(value, Tensor) and value.requires_grad
+            else value
+            for value in inputs(Make())
+        ]
+        out = getattr(functional, name)(*arguments, **options)
+        out = out[0] if isinstance(out, tuple) else out
+        weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        (out * weights).sum().backward()
+        return [value.grad for value in arguments if isinstance(value, CustomTensor)]
+
+    by_kernels = gradients()
+    with rules_only():
+        by_rules = gradients()
+    for a, b in zip(by_kernels, by_rules, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
+
+
+THIRD = [
+    each
+    for each in SMOOTH
+    # third order of the same operations in other dimensions would say nothing new; empty batches have no gradient
+    if each.values[0] in ("conv2d", "conv_transpose2d", "max_pool2d", "avg_pool2d", "batch_norm", "layer_norm")
+    and "empty" not in str(each.id)
+]
+
+
+@pytest.mark.parametrize("name, inputs, options, torch_fails", THIRD)
+def test_rules_hold_to_third_order(name: str, inputs: Inputs, options: dict[str, Any], torch_fails: bool) -> None:
+    """The gradient of the squared norm of a gradient of a cube, against its finite differences."""
+    function, arguments = varied(name, inputs, options)
+
+    def squared_gradient(*values: CustomTensor) -> CustomTensor:
+        grads = grad((function(*values) ** 3).sum(), values, create_graph=True)
+        return sum((g**2).sum() for g in grads)  # type: ignore[return-value]
+
+    leaves = [CustomTensor(value, requires_grad=True) for value in arguments]
+    found = grad(squared_gradient(*leaves), leaves)
+    generator = torch.Generator().manual_seed(3)
+    directions = [torch.randn(value.shape, generator=generator, dtype=torch.float64) for value in arguments]
+
+    def along(step: float) -> float:
+        moved = [value + step * way for value, way in zip(arguments, directions, strict=True)]
+        return float(squared_gradient(*(CustomTensor(value, requires_grad=True) for value in moved)))
+
+    received = sum(float((g.data * way).sum()) for g, way in zip(found, directions, strict=True))
+    expected = (along(1e-6) - along(-1e-6)) / 2e-6
+    assert received == pytest.approx(expected, rel=1e-6, abs=1e-5)
+
+
+# Convolution
+
+
+def test_convolution_is_one_trilinear_form() -> None:
+    """⟨g, conv(x, w)⟩ = ⟨x, conv_input(g, w)⟩ = ⟨w, conv_weight(g, x)⟩."""
+    m = Make()
+    x, w = (CustomTensor(v, requires_grad=True) for v in (m.real(2, 4, 7, 6), m.real(6, 2, 3, 2)))
+    out = functional.conv2d(x, w, stride=2, padding=(1, 0), dilation=(1, 2), groups=2)
+    g = m.real(*out.shape, requires_grad=False)
+    out.backward(g)
+    form = float((out.data * g).sum())
+    assert float((x.data * x.grad).sum()) == pytest.approx(form, rel=1e-12)
+    assert float((w.data * w.grad).sum()) == pytest.approx(form, rel=1e-12)
+
+
+def test_convolution_by_its_definition() -> None:
+    """The sum of the docstring, written out with loops."""
+    m = Make()
+    x, w, b = m.real(2, 4, 6, 5).detach(), m.real(4, 2, 3, 2).detach(), m.real(4).detach()
+    stride, padding, dilation, groups = 2, 1, 2, 2
+    padded = F.pad(x, (padding,) * 4)
+    got = functional.conv2d(x, w, b, stride, padding, dilation, groups).data
+    for n, k, i, j in np.ndindex(*got.shape):
+        first = (k // (4 // groups)) * 2
+        expected = float(b[k]) + sum(
+            float(w[k, c, u, v] * padded[n, first + c, i * stride + u * dilation, j * stride + v * dilation])
+            for c, u, v in np.ndindex(2, 3, 2)
+        )
+        assert float(got[n, k, i, j]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_convolution_keeps_only_what_its_rules_need() -> None:
+    m = Make()
+    x, w = CustomTensor(m.real(2, 2, 5, 5).detach(), requires_grad=True), m.real(3, 2, 3, 3).detach()
+    saved = functional.conv2d(x, w).grad_fn.saved_values
+    assert saved["weight"] is w or torch.equal(saved["weight"], w)
+    assert all(value is not x.data for value in saved.values())
+
+
+def test_first_layers_input_gradient_is_never_computed() -> None:
+    m = Make()
+    w = CustomTensor(m.real(3, 2, 3, 3).detach(), requires_grad=True)
+    out = functional.conv2d(m.real(2, 2, 5, 5).detach(), w)
+    assert out.grad_fn.parents[0] is None
+    out.sum().backward()
+    assert w.grad is not None
+
+
+# Pooling
+
+
+def test_a_pixel_that_wins_twice_gets_both_gradients() -> None:
+    x = CustomTensor(torch.tensor([[[0.0, 5.0, 0.0]]]), requires_grad=True)
+    functional.max_pool1d(x, 2, stride=1).backward(torch.tensor([[[1.0, 10.0]]]))
+    assert x.grad.tolist() == [[[0.0, 11.0, 0.0]]]
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_max_pool_finds_torchs_indices(dimensions: int) -> None:
+    x = Make().real(2, 3, *(5, 6, 4)[:dimensions]).detach()
+    out, indices = getattr(functional, f"max_pool{dimensions}d")(x, 2, return_indices=True)
+    expected, expected_indices = getattr(F, f"max_pool{dimensions}d")(x, 2, return_indices=True)
+    assert torch.equal(out.data, expected)
+    assert torch.equal(indices.data, expected_indices)
+    assert isinstance(indices, CustomTensor)
+    assert not indices.requires_grad
+    direct, _ = getattr(F, f"max_pool{dimensions}d_with_indices")(CustomTensor(x), 2)
+    assert torch.equal(direct.data, expected)
+
+
+# Batch normalisation
+
+
+def test_running_statistics_move_as_torchs() -> None:
+    m = Make()
+    ours, theirs = (torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)), None
+    theirs = tuple(value.clone() for value in ours)
+    for _ in range(3):
+        x = m.real(4, 3, 2, 2).detach()
+        functional.batch_norm(x, *ours, training=True, momentum=0.3)
+        F.batch_norm(x, *theirs, training=True, momentum=0.3)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_torch_batch_norm_with_its_own_argument_order(check_against_torch: Callable[..., None]) -> None:
+    """torch.batch_norm takes weight and bias before the statistics."""
+    m = Make()
+    statistics = m.real(3, requires_grad=False), m.positive(3)
+    check_against_torch(
+        lambda x, w, b: torch.batch_norm(x, w, b, *(s.clone() for s in statistics), True, 0.1, 1e-5, False),
+        *(m.real(4, 3, 2), m.real(3), m.real(3)),
+    )
+
+
+# Embedding
+
+
+def test_torch_embedding_with_its_own_argument_order(check_against_torch: Callable[..., None]) -> None:
+    """torch.embedding takes the table first."""
+    check_against_torch(torch.embedding, Make().real(5, 3), torch.tensor([1, 4, 1]))
+
+
+def test_embedding_gradient_scaled_by_frequency(check_against_torch: Callable[..., None]) -> None:
+    indices = torch.tensor([[1, 1, 2], [1, 0, 2]])
+    check_against_torch(
+        lambda w: F.embedding(indices, w, scale_grad_by_freq=True, padding_idx=0), Make().real(4, 3), second_order=False
+    )
+    # Torch's own second order forgets the frequencies: the adjoint of the scatter is checked by itself.
+    w = CustomTensor(Make().real(4, 3).detach(), requires_grad=True)
+    g = CustomTensor(Make().real(2, 3, 3).detach(), requires_grad=True)
+    (by_w,) = grad(functional.embedding(indices, w, 0, scale_grad_by_freq=True), [w], [g], create_graph=True)
+    v = Make().real(4, 3).detach()
+    (back,) = grad(by_w, [g], [v])
+    assert float((back.data * g.data).sum()) == pytest.approx(float((by_w.data * v).sum()), rel=1e-12)
+
+
+@pytest.mark.parametrize("norm_type", [1.0, 2.0])
+def test_embedding_shortens_long_rows_as_torch(norm_type: float) -> None:
+    table = 3 * Make().real(5, 4).detach()
+    ours, theirs = CustomTensor(table.clone(), requires_grad=True), table.clone().requires_grad_()
+    indices = torch.tensor([[1, 3], [3, 0]])
+    out = functional.embedding(indices, ours, max_norm=1.0, norm_type=norm_type)
+    expected = F.embedding(indices, theirs, max_norm=1.0, norm_type=norm_type)
+    torch.testing.assert_close(out.data, expected.detach())
+    torch.testing.assert_close(ours.data, theirs.detach())
+    out.sum().backward()
+    expected.sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+# Dropout
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_dropout_draws_torchs_numbers(p: float, dtype: torch.dtype, check_against_torch: Callable[..., None]) -> None:
+    def dropped(x: Any) -> Any:
+        torch.manual_seed(5)
+        return F.dropout(x, p)
+
+    check_against_torch(dropped, Make(dtype).real(20, 30))
+    check_against_torch(dropped, Make(dtype).real(30, 20).detach().T.requires_grad_())
+
+
+def test_dropout_leaves_the_generator_where_torch_leaves_it() -> None:
+    torch.manual_seed(0)
+    functional.dropout(torch.ones(7), 0.3)
+    ours = torch.rand(3)
+    torch.manual_seed(0)
+    F.dropout(torch.ones(7), 0.3)
+    assert torch.equal(ours, torch.rand(3))
+
+
+def test_dropout_in_place_is_differentiated() -> None:
+    x = CustomTensor(torch.ones(50), requires_grad=True)
+    y = x * 3
+    torch.manual_seed(1)
+    assert functional.dropout(y, 0.5, inplace=True) is y
+    y.sum().backward()
+    assert torch.equal(x.grad, y.data)
+
+
+def test_dropout_in_evaluation_is_the_identity() -> None:
+    x = CustomTensor(torch.ones(5), requires_grad=True)
+    assert functional.dropout(x, 0.5, training=False) is x
+
+
+# All of them
+
+
+def test_every_public_function_has_a_row() -> None:
+    tested = {parameters.values[0] for parameters in ROWS}
+    elsewhere = {"dropout"} | set(ops.__all__)  # here above, and in the tests of neuronix-autograd
+    assert set(functional.__all__) <= tested | elsewhere
+
+
+@pytest.mark.parametrize("name", sorted(set(functional.__all__) - set(ops.__all__)))
+def test_arguments_are_named_and_ordered_as_torchs(name: str) -> None:
+    """Compared where torch's function says its signature: those written in C only have it in their documentation."""
+    theirs = getattr(F, name)
+    ours = list(inspect.signature(getattr(functional, name)).parameters)
+    text = inspect.getdoc(theirs) or ""
+    documented = re.search(rf"{name}\(([^)]*(?:\([^)]*\)[^)]*)*)\) ->", text)
+    if documented and not inspect.isfunction(theirs):
+        expected = [part.split("=")[0].strip() for part in documented.group(1).split(",")]
+    else:
+        expected = list(inspect.signature(theirs).parameters)
+    if expected == ["args", "kwargs"]:  # max_pool, which chooses by return_indices
+        expected = list(inspect.signature(getattr(F, f"{name}_with_indices")).parameters)
+    assert ours == expected
+
+
+def test_arrays_and_torch_tensors_are_constants() -> None:
+    image = np.ones((1, 2, 4, 4))
+    out = functional.conv2d(image, torch.ones(1, 2, 2, 2, dtype=torch.float64))
+    assert isinstance(out, CustomTensor)
+    assert not out.requires_grad
+    assert out.data.unique().tolist() == [8.0]
+    assert isinstance(functional.max_pool2d(image, 2), CustomTensor)
+    assert isinstance(functional.embedding(np.array([1, 0]), np.ones((2, 3))), CustomTensor)
+
+
+def test_vmap_goes_through_the_rules() -> None:
+    """Per-example gradients of a convolution: one backward pass under torch.vmap."""
+    m = Make()
+    w, x = m.real(3, 2, 3, 3).detach(), m.real(4, 2, 5, 5).detach()
+
+    def gradient(image: Tensor) -> Tensor:
+        weight = CustomTensor(w, requires_grad=True)
+        out = functional.max_pool2d(functional.conv2d(image.unsqueeze(0), weight), 2)
+        (found,) = grad((out**2).sum(), [weight])
+        return found.data
+
+    together = torch.vmap(gradient)(x)
+    for one, image in zip(together, x, strict=True):
+        torch.testing.assert_close(one, gradient(image), rtol=1e-12, atol=1e-12)
