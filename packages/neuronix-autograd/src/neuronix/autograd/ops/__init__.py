@@ -6,6 +6,7 @@
 | ``comparisons.py`` | == < isnan logical_and & ~, … |
 | ``complex_numbers.py`` | real, imag, conj, angle, … |
 | ``elementwise.py`` | exp, log, sqrt, sin, tanh, … |
+| ``special.py`` | lgamma, digamma, Bessel functions, … |
 | ``activations.py`` | relu, gelu, softmax, … |
 | ``shapes.py`` | reshape, transpose, expand, squeeze, … |
 | ``conversions.py`` | clone, detach, to, zeros_like, … |
@@ -37,6 +38,7 @@ from neuronix.autograd.ops import (
     running,
     selections,
     shapes,
+    special,
 )
 from neuronix.autograd.ops.activations import *
 from neuronix.autograd.ops.arithmetic import *
@@ -53,6 +55,7 @@ from neuronix.autograd.ops.reductions import *
 from neuronix.autograd.ops.running import *
 from neuronix.autograd.ops.selections import *
 from neuronix.autograd.ops.shapes import *
+from neuronix.autograd.ops.special import *
 
 __all__ = [
     *activations.__all__,
@@ -70,4 +73,5 @@ __all__ = [
     *running.__all__,
     *selections.__all__,
     *shapes.__all__,
+    *special.__all__,
 ]

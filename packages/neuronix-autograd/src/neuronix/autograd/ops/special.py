@@ -1,0 +1,131 @@
+"""Special functions: gamma and its logarithmic derivatives, Bessel functions, the scaled error function."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuronix.autograd.primitive import composite, primitive
+
+__all__ = ["digamma", "erfcx", "i0", "i0e", "i1", "i1e", "lgamma", "ndtri", "polygamma"]
+
+
+@primitive(names="lgamma gammaln", aten="lgamma.default special_gammaln.default")
+def lgamma(x: Tensor) -> Tensor:
+    """Elementwise log |Γ(x)|."""
+    return torch.lgamma(x)
+
+
+@lgamma.vjp("x")
+def lgamma_wrt_x(grad: Tensor, x: Tensor) -> Tensor:
+    return grad * torch.digamma(x)
+
+
+@primitive(names="digamma psi", aten="digamma.default special_digamma.default special_psi.default")
+def digamma(x: Tensor) -> Tensor:
+    """Elementwise derivative of `lgamma`, Γ′(x) / Γ(x)."""
+    return torch.digamma(x)
+
+
+@digamma.vjp("x")
+def digamma_wrt_x(grad: Tensor, x: Tensor) -> Tensor:
+    return grad * torch.polygamma(1, x)
+
+
+@primitive(names="torch.polygamma special.polygamma", aten="polygamma.default special_polygamma.default")
+def polygamma(n: int, x: Tensor) -> Tensor:
+    """Elementwise n-th derivative of `digamma`.
+
+    Args:
+        n: The order, 0 or more.
+        x: Any shape.
+
+    Returns:
+        The same shape.
+    """
+    return torch.polygamma(n, x)
+
+
+@polygamma.vjp("x")
+def polygamma_wrt_x(grad: Tensor, n: int, x: Tensor) -> Tensor:
+    return grad * torch.polygamma(n + 1, x)
+
+
+@composite(names="Tensor.polygamma")
+def _polygamma_method(x: Tensor, n: int) -> Any:
+    """The n-th derivative of `digamma`."""
+    return polygamma(n, x)
+
+
+@primitive(names="erfcx", aten="special_erfcx.default")
+def erfcx(x: Tensor) -> Tensor:
+    """Elementwise exp(x²) · erfc(x), which doesn't vanish for large `x`."""
+    return torch.special.erfcx(x)
+
+
+@erfcx.vjp("x")
+def erfcx_wrt_x(grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
+    return grad * (2 * x * out - 2 / math.sqrt(math.pi))
+
+
+@primitive(names="ndtri", aten="special_ndtri.default")
+def ndtri(x: Tensor) -> Tensor:
+    """Elementwise inverse of the normal distribution function, on (0, 1)."""
+    return torch.special.ndtri(x)
+
+
+@ndtri.vjp("x")
+def ndtri_wrt_x(grad: Tensor, out: Tensor) -> Tensor:
+    return grad * (math.sqrt(2 * math.pi) * torch.exp(out * out / 2))  # one over the density at the result
+
+
+# Modified Bessel functions: I₀′ = I₁ and I₁′ = I₀ − I₁/x; those with an e are scaled by e^−|x|
+
+
+@primitive(names="i0", aten="i0.default special_i0.default")
+def i0(x: Tensor) -> Tensor:
+    """Elementwise modified Bessel function of the first kind, of order 0."""
+    return torch.special.i0(x)
+
+
+@i0.vjp("x")
+def i0_wrt_x(grad: Tensor, x: Tensor) -> Tensor:
+    return grad * torch.special.i1(x)
+
+
+@primitive(names="i0e", aten="special_i0e.default")
+def i0e(x: Tensor) -> Tensor:
+    """Elementwise e^−|x| · i0(x)."""
+    return torch.special.i0e(x)
+
+
+@i0e.vjp("x")
+def i0e_wrt_x(grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
+    return grad * (torch.special.i1e(x) - torch.sgn(x) * out)
+
+
+@primitive(names="i1", aten="special_i1.default")
+def i1(x: Tensor) -> Tensor:
+    """Elementwise modified Bessel function of the first kind, of order 1."""
+    return torch.special.i1(x)
+
+
+@i1.vjp("x")
+def i1_wrt_x(grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
+    safe = torch.where(x == 0, 1, x)  # I₁(x)/x tends to ½ at 0
+    return grad * torch.where(x == 0, 0.5, torch.special.i0(safe) - out / safe)
+
+
+@primitive(names="i1e", aten="special_i1e.default")
+def i1e(x: Tensor) -> Tensor:
+    """Elementwise e^−|x| · i1(x)."""
+    return torch.special.i1e(x)
+
+
+@i1e.vjp("x")
+def i1e_wrt_x(grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
+    safe = torch.where(x == 0, 1, x)
+    return grad * torch.where(x == 0, 0.5, torch.special.i0e(safe) - out * (torch.sgn(safe) + torch.reciprocal(safe)))

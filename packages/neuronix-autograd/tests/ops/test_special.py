@@ -1,0 +1,60 @@
+"""Special functions: each row against torch to second order, and against finite differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import special
+
+from neuronix.autograd import ops, registry
+from neuronix.autograd.testing import check_against_finite_differences
+
+POSITIVE = [0.3, 1.2, 2.5, 7.0]
+ANY = [-2.3, -0.4, 0.7, 1.9]
+
+# Name, function, numbers at which it is smooth, and others.
+ROWS: list[tuple[str, Callable[..., Any], list[float], list[float]]] = [
+    ("lgamma", torch.lgamma, POSITIVE, [-0.5, 0.0]),
+    ("lgamma", special.gammaln, POSITIVE, [-0.5]),
+    ("lgamma", lambda x: torch.mvlgamma(x + 2, 2), POSITIVE, []),
+    ("digamma", torch.digamma, POSITIVE, [-0.5]),
+    ("digamma", special.psi, POSITIVE, [-0.5]),
+    ("polygamma", lambda x: torch.polygamma(1, x), POSITIVE, []),
+    ("polygamma", lambda x: special.polygamma(0, x), POSITIVE, []),
+    ("polygamma", lambda x: x.polygamma(2), POSITIVE, []),
+    ("erfcx", special.erfcx, ANY, [0.0, 1000.0]),
+    ("erfcx", special.log_ndtr, ANY, []),
+    ("ndtri", special.ndtri, [0.1, 0.5, 0.8], []),
+    ("i0", torch.i0, ANY, [0.0]),
+    ("i0", special.i0, ANY, []),
+    ("i0e", special.i0e, ANY, [0.0]),
+    ("i1", special.i1, ANY, []),
+    ("i1e", special.i1e, ANY, []),
+]
+
+
+@pytest.mark.parametrize(("name", "function", "smooth", "others"), ROWS, ids=[row[0] for row in ROWS])
+def test_against_torch(
+    check_against_torch: Callable[..., None],
+    name: str,
+    function: Callable[..., Any],
+    smooth: list[float],
+    others: list[float],
+) -> None:
+    check_against_torch(function, torch.tensor([*smooth, *others], dtype=torch.float64, requires_grad=True), atol=1e-9)
+    check_against_torch(function, torch.tensor(smooth, dtype=torch.float32, requires_grad=True), rtol=1e-4)
+    check_against_finite_differences(function, torch.tensor(smooth, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("function", [special.i1, special.i1e])
+def test_bessel_functions_of_order_one_at_zero(check_against_torch: Callable[..., None], function: Any) -> None:
+    check_against_torch(function, torch.tensor([0.0, 1.0], dtype=torch.float64, requires_grad=True), second_order=False)
+
+
+def test_every_operation_has_a_row() -> None:
+    declared = {key.rsplit(".", 1)[1] for key in registry.OPERATIONS if key.startswith(ops.special.__name__ + ".")}
+    assert {name for name in declared if not name.startswith("_")} == set(ops.special.__all__)
+    assert set(ops.special.__all__) == {row[0] for row in ROWS}
