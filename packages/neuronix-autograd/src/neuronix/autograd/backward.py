@@ -50,8 +50,8 @@ def run(
         grad = grads.pop(node, None)
         if grad is None:
             continue
-        if isinstance(node, LeafNode):
-            leaf = node.leaf()
+        if node.__class__ is LeafNode:
+            leaf = node.leaf()  # type: ignore[attr-defined]
             if leaf is not None:
                 grad = _call_hooks(leaf._hooks, grad, "leaf")
                 if id(leaf) in targets:
@@ -60,7 +60,7 @@ def run(
             continue
         if node.hooks:
             grad = _call_hooks(node.hooks, grad, node.name)
-        if node in inner:
+        if inner and node in inner:
             captured[inner[node]] = grad
         node.pullback(node, grad, grads, recording)
         if not retain_graph:

@@ -137,7 +137,7 @@ def _record(op: Primitive) -> list[str]:
         f"    if ({' or '.join(f'{name}_tracked' for name in names)}) and is_grad_enabled():",
         f"        _shape = {shape}",
         f"        _dtype = {dtype}",
-        "        _graph = current_graph()",
+        "        _graph = graph_of_block(None) or current_graph()",
     ]
     for name in names:
         lines += _parent(op, name)
@@ -152,7 +152,7 @@ def _record(op: Primitive) -> list[str]:
         "            if not is_differentiable(_dtype):",
         "                return constant_result(_value)",
         f"            _restore = ({', '.join(restores)},)",
-        "        _node = Node.__new__(Node)",
+        "        _node = new(Node)",
         "        _node.op = op",
         f"        _node.parents = ({', '.join(parents)},)",
         "        _node.restore = _restore",
@@ -168,7 +168,7 @@ def _record(op: Primitive) -> list[str]:
             f"            return {f'view_of({results}, {op.parameters[0]})' if op.view else results}",
         ]
     lines += [
-        "        _out = CustomTensor.__new__(CustomTensor)",
+        "        _out = new(CustomTensor)",
         "        _out._data = _value",
         "        _out._requires_grad = True",
         "        _out._node = _node",
@@ -216,7 +216,8 @@ def _save(op: Primitive) -> list[str]:
         else:
             values.append(f"{source}{condition}")
             if _has_version(op, name):
-                versions.append(f"version_of({source}){condition}")
+                version = f"{source}._version if isinstance({source}, Tensor) else None"
+                versions.append(f"({version}){condition}" if condition else version)
     return [f"        _node.saved = ({''.join(f'{item}, ' for item in [*values, *versions])})"]
 
 

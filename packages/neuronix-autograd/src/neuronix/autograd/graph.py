@@ -368,12 +368,16 @@ def _order_by_walking(roots: Iterable[Node]) -> list[Node]:
     return sorted(nodes, key=_by_sequence, reverse=True)
 
 
+# `graph_of_block(None)` is what every recorded operation calls first: the bound method is three times as quick as
+# `current_graph`, which makes a default graph where there is none yet.
+graph_of_block = _current.get
+
+
 def current_graph() -> AutogradGraph:
     """The graph on which operations are recorded here: that of the innermost block, else the thread's default."""
-    try:
-        return _current.get()
-    except LookupError:
+    graph = graph_of_block(None)
+    if graph is None:
         graph = AutogradGraph(check_cycles=False, auto_cleanup=False)
         graph.scoped = False
         _current.set(graph)
-        return graph
+    return graph

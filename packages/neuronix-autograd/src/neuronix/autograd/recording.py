@@ -17,7 +17,7 @@ from neuronix.autograd.errors import (
     NeuronixError,
     ShapeError,
 )
-from neuronix.autograd.graph import AutogradGraph, current_graph
+from neuronix.autograd.graph import AutogradGraph, current_graph, graph_of_block
 from neuronix.autograd.modes import in_plain_pass, is_grad_enabled, uses_rules_only
 from neuronix.autograd.node import Node, OutputNode, pull_back_output
 from neuronix.autograd.tensor import CustomTensor, new_result
@@ -200,11 +200,6 @@ def shape_of(value: Any) -> Any:
     return value.shape if isinstance(value, (Tensor, CustomTensor)) else torch.Size()
 
 
-def version_of(value: Any) -> int | None:
-    """How often torch has changed a tensor in place; ``None`` for anything else."""
-    return value._version if isinstance(value, Tensor) else None
-
-
 def changed_behind(op: Primitive, name: str, tensor: CustomTensor) -> GradientError:
     """The error for a result whose values were changed without the engine's knowledge."""
     return GradientError(
@@ -305,6 +300,8 @@ NAMES: dict[str, Any] = {
     "Node": Node,
     "Tensor": Tensor,
     "current_graph": current_graph,
+    "graph_of_block": graph_of_block,
+    "new": object.__new__,
     "in_plain_pass": in_plain_pass,
     "is_grad_enabled": is_grad_enabled,
     "uses_rules_only": uses_rules_only,
@@ -312,10 +309,8 @@ NAMES: dict[str, Any] = {
         function.__name__: function
         for function in (
             accumulate_list, as_is, changed_behind, conjugated, constant, constant_result, explained, first_dtype,
-            is_differentiable,
-            is_plain, list_parents, modified, outputs_of, plain, recorded, recorded_output, restored, result_in_rule,
-            shape_of,
-            unwrap_list, value_of, version_of, view_of,
+            is_differentiable, is_plain, list_parents, modified, outputs_of, plain, recorded, recorded_output, restored, result_in_rule,
+            shape_of, unwrap_list, value_of, view_of,
         )
     },
 }  # fmt: skip
