@@ -51,7 +51,7 @@ def run(
         if grad is None:
             continue
         if node.__class__ is LeafNode:
-            leaf = node.leaf()  # type: ignore[attr-defined]
+            leaf = node.leaf()
             if leaf is not None:
                 grad = _call_hooks(leaf._hooks, grad, "leaf")
                 if id(leaf) in targets:

@@ -294,23 +294,38 @@ def is_plain(grad: Any) -> bool:
     return not isinstance(grad, CustomTensor)
 
 
+# What generated code refers to by name.
 NAMES: dict[str, Any] = {
     "ARGUMENT_ERRORS": ARGUMENT_ERRORS,
     "CustomTensor": CustomTensor,
     "Node": Node,
     "Tensor": Tensor,
+    "accumulate_list": accumulate_list,
+    "as_is": as_is,
+    "changed_behind": changed_behind,
+    "conjugated": conjugated,
+    "constant": constant,
+    "constant_result": constant_result,
     "current_graph": current_graph,
+    "explained": explained,
+    "first_dtype": first_dtype,
     "graph_of_block": graph_of_block,
-    "new": object.__new__,
     "in_plain_pass": in_plain_pass,
+    "is_differentiable": is_differentiable,
     "is_grad_enabled": is_grad_enabled,
+    "is_plain": is_plain,
+    "list_parents": list_parents,
+    "modified": modified,
+    "new": object.__new__,
+    "outputs_of": outputs_of,
+    "plain": plain,
+    "recorded": recorded,
+    "recorded_output": recorded_output,
+    "restored": restored,
+    "result_in_rule": result_in_rule,
+    "shape_of": shape_of,
+    "unwrap_list": unwrap_list,
     "uses_rules_only": uses_rules_only,
-    **{
-        function.__name__: function
-        for function in (
-            accumulate_list, as_is, changed_behind, conjugated, constant, constant_result, explained, first_dtype,
-            is_differentiable, is_plain, list_parents, modified, outputs_of, plain, recorded, recorded_output, restored, result_in_rule,
-            shape_of, unwrap_list, value_of, view_of,
-        )
-    },
-}  # fmt: skip
+    "value_of": value_of,
+    "view_of": view_of,
+}
