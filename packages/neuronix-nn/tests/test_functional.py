@@ -1,7 +1,7 @@
 """The functions of layers against torch's: values, gradients of first and second order, by fused kernels and by rules.
 
-Each row calls ``torch.nn.functional.<name>``, with CustomTensors and with torch's tensors, so that it also tests that torch's
-functions find ours.
+Each row calls ``torch.nn.functional.<name>``, with CustomTensors and with torch's tensors, so that it also tests that
+torch's functions find ours.
 """
 
 from __future__ import annotations

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from torch.nn import functional as F
+import warnings
 
 from neuronix.autograd import CustomTensor, ops
 from neuronix.nn.module import Module
@@ -28,10 +25,13 @@ __all__ = [
 ]
 
 
-def _with_guessed_axis(function: Callable[..., Any], input: TensorLike) -> CustomTensor:
-    """What torch's old habit makes of a softmax without an axis, after its warning."""
-    out: CustomTensor = function(input if isinstance(input, CustomTensor) else CustomTensor(input), None, 6)
-    return out
+def _guessed_axis(name: str, input: TensorLike) -> int:
+    """The axis that torch takes where none is given: an old habit, with its warning."""
+    warnings.warn(
+        f"Implicit dimension choice for {name} has been deprecated. Say which axis, as in {name}(dim=-1).",
+        stacklevel=4,  # whoever called the layer
+    )
+    return 0 if input.ndim in (0, 1, 3) else 1
 
 
 class ReLU(Module):
@@ -262,9 +262,8 @@ class Softmax(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply it along the axis."""
-        if self.dim is None:
-            return _with_guessed_axis(F.softmax, input)
-        out: CustomTensor = ops.softmax(input, self.dim)
+        dim = _guessed_axis("Softmax", input) if self.dim is None else self.dim
+        out: CustomTensor = ops.softmax(input, dim)
         return out
 
     def extra_repr(self) -> str:
@@ -291,9 +290,8 @@ class LogSoftmax(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply it along the axis."""
-        if self.dim is None:
-            return _with_guessed_axis(F.log_softmax, input)
-        out: CustomTensor = ops.log_softmax(input, self.dim)
+        dim = _guessed_axis("LogSoftmax", input) if self.dim is None else self.dim
+        out: CustomTensor = ops.log_softmax(input, dim)
         return out
 
     def extra_repr(self) -> str:

@@ -91,7 +91,8 @@ class _ConvNd(Module):
         convolve = _FUNCTIONS[self.dimensions]
         if self.padding_mode == "zeros":
             return convolve(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-        padded = ops.pad(input, self._margins(), self.padding_mode)
+        x = input if isinstance(input, CustomTensor) else CustomTensor(input)
+        padded = ops.pad(x, self._margins(), self.padding_mode)
         return convolve(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
     def _margins(self) -> tuple[int, ...]:

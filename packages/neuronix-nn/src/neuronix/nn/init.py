@@ -169,6 +169,8 @@ def kaiming_uniform_(
     References:
         He et al. 2015, Delving deep into rectifiers, section 2.2.
     """
+    if 0 in tensor.data.shape:
+        return tensor
     std = calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode))
     bound = math.sqrt(3.0) * std
     return uniform_(tensor, -bound, bound, generator)
@@ -178,4 +180,6 @@ def kaiming_normal_(
     tensor: T, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
 ) -> T:
     """Normal with the standard deviation gain / √fan; see [`kaiming_uniform_`][neuronix.nn.init.kaiming_uniform_]."""
+    if 0 in tensor.data.shape:
+        return tensor
     return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode)), generator)
