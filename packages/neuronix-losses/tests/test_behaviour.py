@@ -17,6 +17,7 @@ from torch import Tensor
 
 import neuronix.losses.functional as L
 from neuronix.autograd import CustomTensor, errors, grad, no_grad, rules_only, tensor
+from neuronix.autograd.testing import no_leaks
 from neuronix.losses.errors import LossArgumentError
 from neuronix.losses.functional.binary import binary_cross_entropy_, binary_cross_entropy_with_logits_
 from neuronix.losses.functional.classification import nll_loss_
@@ -83,6 +84,16 @@ def test_the_gradient_of_cross_entropy_is_softmax_minus_target() -> None:
     L.cross_entropy(logits, y, reduction="sum").backward()
     expected = torch.softmax(x, 1) - F.one_hot(y, 5)
     torch.testing.assert_close(logits.grad, expected, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides")
+@pytest.mark.parametrize("function", ALL, ids=L.__all__)
+def test_an_abandoned_loss_is_freed(function: Callable[..., CustomTensor]) -> None:
+    x, y = arguments(function)
+    leaf = CustomTensor(x, requires_grad=True)
+    with no_leaks():
+        function(leaf, y)
+        function(leaf, y).backward()
 
 
 # Kernels and rules

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronix.autograd import CustomTensor, Shape, composite, primitive
+from neuronix.autograd import CustomTensor, composite, primitive
 from neuronix.autograd.errors import ArgumentError, AxisError, DtypeError, ShapeError
 from neuronix.losses.functional import kernels
 from neuronix.losses.functional.arguments import MEAN, TensorLike, legacy_reduction, lift, reduction_number
@@ -89,7 +89,7 @@ def cross_entropy(
     ignored = target == ignore_index
     smooth = -per_class.sum(axis).masked_fill(ignored, 0.0)
     if reduction == "mean":
-        smooth = smooth.sum() / _target_weights(target.data, _plain(weight), ignore_index, log_p.data).sum()
+        smooth = smooth.sum() / _total_weight(target.data, _plain(weight), ignore_index, log_p.data)
     elif reduction == "sum":
         smooth = smooth.sum()
     smoothed: CustomTensor = loss * (1 - label_smoothing) + smooth * (label_smoothing / classes)
@@ -198,36 +198,35 @@ def nll_loss_(x: Tensor, target: Tensor, weight: Tensor | None, reduction: int, 
 
 @nll_loss_.vjp("x")
 def nll_loss_wrt_x(
-    grad: Tensor, x: Shape, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int
+    grad: Tensor, x: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int
 ) -> Tensor:
     # l = −w[t] x[t] is linear in x; among the classes only the target's has a derivative: −w[t].
-    axis = _axis(x)
+    axis = _axis(x.shape)
     weights = _target_weights(target, weight, ignore_index, grad)
     if reduction == MEAN:
         grad = grad / weights.sum()
     ignored = target == ignore_index
     values = torch.where(ignored, grad.new_zeros(()), -grad * weights)
     classes = target.long().masked_fill(ignored, 0)
-    return grad.new_zeros(x).scatter(axis, classes.unsqueeze(axis), values.unsqueeze(axis))
+    return grad.new_zeros(x.shape).scatter(axis, classes.unsqueeze(axis), values.unsqueeze(axis))
 
 
 @nll_loss_.fused("x")
 def nll_loss_kernel_wrt_x(
-    grad: Tensor, x: Shape, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int
+    grad: Tensor, x: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int
 ) -> Tensor:
+    # The kernel looks at the shape of x only, but asks for a tensor; log_softmax keeps this one anyway.
     if reduction == MEAN:
-        total = _target_weights(target, weight, ignore_index, grad).sum()
+        total = _total_weight(target, weight, ignore_index, grad)
     else:
         total = grad.new_zeros(())  # an argument that isn't looked at then
-    like_x = grad.new_empty(()).expand(x)  # nor are the values of x
-    if len(x) < 3:
-        return kernels.nll_backward(grad, like_x, target, weight, reduction, ignore_index, total)
+    if x.ndim < 3:
+        return kernels.nll_backward(grad, x, target, weight, reduction, ignore_index, total)
     # Any number of further axes is to the kernel one image of a single row.
-    flat = (x[0], 1, math.prod(x[2:]))
-    grad = grad.reshape(flat) if grad.ndim > 0 else grad
-    like_x = like_x.new_empty(()).expand(x[0], x[1], 1, flat[-1])
-    target = target.reshape(flat)
-    return kernels.nll_images_backward(grad, like_x, target, weight, reduction, ignore_index, total).reshape(x)
+    flat = (x.shape[0], 1, math.prod(x.shape[2:]))
+    images = x.reshape(x.shape[0], x.shape[1], 1, flat[-1])
+    grad, target = grad.reshape(flat) if grad.ndim > 0 else grad, target.reshape(flat)
+    return kernels.nll_images_backward(grad, images, target, weight, reduction, ignore_index, total).reshape(x.shape)
 
 
 @composite(names="", aten="nll_loss_forward.default nll_loss2d_forward.default")
@@ -236,7 +235,7 @@ def nll_loss_forward(
 ) -> tuple[CustomTensor, CustomTensor]:
     """`nll_loss` as ATen has it: with the sum of the targets' weights as a second result."""
     loss: CustomTensor = nll_loss_(x, target, weight, reduction, ignore_index)
-    return loss, lift(_target_weights(target.data, _plain(weight), ignore_index, x.data).sum())
+    return loss, lift(_total_weight(target.data, _plain(weight), ignore_index, x.data))
 
 
 # Weights and shapes
@@ -248,6 +247,13 @@ def _target_weights(target: Tensor, weight: Tensor | None, ignore_index: int, li
     if weight is None:
         return torch.logical_not(ignored).to(like.dtype)
     return weight[target.long().masked_fill(ignored, 0)].masked_fill(ignored, 0.0)
+
+
+def _total_weight(target: Tensor, weight: Tensor | None, ignore_index: int, like: Tensor) -> Tensor:
+    """By what the sum of the losses is divided for their mean."""
+    if weight is None:
+        return (target != ignore_index).sum(dtype=like.dtype)
+    return _target_weights(target, weight, ignore_index, like).sum()
 
 
 def _plain(weight: TensorLike | None) -> Tensor | None:

@@ -22,15 +22,15 @@ __all__ = [
     "smooth_l1_backward",
 ]
 
-mse: Callable[..., Tensor] = torch.ops.aten.mse_loss
-mse_backward: Callable[..., Tensor] = torch.ops.aten.mse_loss_backward
-smooth_l1: Callable[..., Tensor] = torch.ops.aten.smooth_l1_loss
-smooth_l1_backward: Callable[..., Tensor] = torch.ops.aten.smooth_l1_loss_backward
-huber: Callable[..., Tensor] = torch.ops.aten.huber_loss
-huber_backward: Callable[..., Tensor] = torch.ops.aten.huber_loss_backward
-nll: Callable[..., Tensor] = torch.ops.aten.nll_loss_nd
-nll_backward: Callable[..., Tensor] = torch.ops.aten.nll_loss_backward
-nll_images_backward: Callable[..., Tensor] = torch.ops.aten.nll_loss2d_backward
-bce: Callable[..., Tensor] = torch.ops.aten.binary_cross_entropy
-bce_backward: Callable[..., Tensor] = torch.ops.aten.binary_cross_entropy_backward
-bce_with_logits: Callable[..., Tensor] = torch.ops.aten.binary_cross_entropy_with_logits
+mse: Callable[..., Tensor] = torch.ops.aten.mse_loss.default
+mse_backward: Callable[..., Tensor] = torch.ops.aten.mse_loss_backward.default
+smooth_l1: Callable[..., Tensor] = torch.ops.aten.smooth_l1_loss.default
+smooth_l1_backward: Callable[..., Tensor] = torch.ops.aten.smooth_l1_loss_backward.default
+huber: Callable[..., Tensor] = torch.ops.aten.huber_loss.default
+huber_backward: Callable[..., Tensor] = torch.ops.aten.huber_loss_backward.default
+nll: Callable[..., Tensor] = torch.ops.aten.nll_loss_nd.default
+nll_backward: Callable[..., Tensor] = torch.ops.aten.nll_loss_backward.default
+nll_images_backward: Callable[..., Tensor] = torch.ops.aten.nll_loss2d_backward.default
+bce: Callable[..., Tensor] = torch.ops.aten.binary_cross_entropy.default
+bce_backward: Callable[..., Tensor] = torch.ops.aten.binary_cross_entropy_backward.default
+bce_with_logits: Callable[..., Tensor] = torch.binary_cross_entropy_with_logits
