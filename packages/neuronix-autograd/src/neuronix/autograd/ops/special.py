@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuronix.autograd.primitive import composite, primitive
 
-__all__ = ["digamma", "erfcx", "i0", "i0e", "i1", "i1e", "lgamma", "ndtri", "polygamma"]
+__all__ = ["digamma", "erfcx", "i0", "i0e", "i1", "i1e", "lgamma", "log_ndtr", "ndtri", "polygamma"]
 
 
 @primitive(names="lgamma gammaln", aten="lgamma.default special_gammaln.default")
@@ -61,7 +61,7 @@ def _polygamma_method(x: Tensor, n: int) -> Any:
 
 
 @primitive(names="erfcx", aten="special_erfcx.default")
-def erfcx(x: Tensor) -> Tensor:
+def erfcx(x: Tensor) -> Any:
     """Elementwise exp(x²) · erfc(x), which doesn't vanish for large `x`."""
     return torch.special.erfcx(x)
 
@@ -71,8 +71,20 @@ def erfcx_wrt_x(grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
     return grad * (2 * x * out - 2 / math.sqrt(math.pi))
 
 
+@primitive(names="log_ndtr", aten="special_log_ndtr.default")
+def log_ndtr(x: Tensor) -> Any:
+    """Elementwise logarithm of the normal distribution function."""
+    return torch.special.log_ndtr(x)
+
+
+@log_ndtr.vjp("x")
+def log_ndtr_wrt_x(grad: Tensor, x: Tensor) -> Any:
+    # φ(x)/Φ(x), both without their factor e^(−x²/2), which vanishes for small x
+    return grad / torch.special.erfcx(-x * math.sqrt(0.5)) * math.sqrt(2 / math.pi)
+
+
 @primitive(names="ndtri", aten="special_ndtri.default")
-def ndtri(x: Tensor) -> Tensor:
+def ndtri(x: Tensor) -> Any:
     """Elementwise inverse of the normal distribution function, on (0, 1)."""
     return torch.special.ndtri(x)
 
@@ -86,29 +98,29 @@ def ndtri_wrt_x(grad: Tensor, out: Tensor) -> Tensor:
 
 
 @primitive(names="i0", aten="i0.default special_i0.default")
-def i0(x: Tensor) -> Tensor:
+def i0(x: Tensor) -> Any:
     """Elementwise modified Bessel function of the first kind, of order 0."""
     return torch.special.i0(x)
 
 
 @i0.vjp("x")
-def i0_wrt_x(grad: Tensor, x: Tensor) -> Tensor:
+def i0_wrt_x(grad: Tensor, x: Tensor) -> Any:
     return grad * torch.special.i1(x)
 
 
 @primitive(names="i0e", aten="special_i0e.default")
-def i0e(x: Tensor) -> Tensor:
+def i0e(x: Tensor) -> Any:
     """Elementwise e^−|x| · i0(x)."""
     return torch.special.i0e(x)
 
 
 @i0e.vjp("x")
-def i0e_wrt_x(grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
+def i0e_wrt_x(grad: Tensor, x: Tensor, out: Tensor) -> Any:
     return grad * (torch.special.i1e(x) - torch.sgn(x) * out)
 
 
 @primitive(names="i1", aten="special_i1.default")
-def i1(x: Tensor) -> Tensor:
+def i1(x: Tensor) -> Any:
     """Elementwise modified Bessel function of the first kind, of order 1."""
     return torch.special.i1(x)
 
@@ -120,7 +132,7 @@ def i1_wrt_x(grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
 
 
 @primitive(names="i1e", aten="special_i1e.default")
-def i1e(x: Tensor) -> Tensor:
+def i1e(x: Tensor) -> Any:
     """Elementwise e^−|x| · i1(x)."""
     return torch.special.i1e(x)
 
