@@ -36,6 +36,11 @@ def written(x: Any, index: Any, value: Any) -> Any:
     return y
 
 
+def scattered(x: Any, y: Any, reduce: str) -> Any:
+    """``y`` combined at the places of `GATHERED`, without what ``x`` holds there."""
+    return x.scatter_reduce(1, GATHERED, y, reduce, include_self=False)
+
+
 INDICES: list[tuple[str, Any, tuple[int, ...]]] = [
     ("an integer", 1, (3, 4)),
     ("a negative integer", -1, (3, 4)),
@@ -127,6 +132,17 @@ ROWS: list[Row] = [
     ("take_along_dim", lambda x: torch.take_along_dim(x, GATHERED, dim=1), [(3, 4)]),
     ("take_along_dim, broadcast", lambda x: x.take_along_dim(torch.tensor([[1], [0]]), 0), [(3, 4)]),
     ("take_along_dim of all", lambda x: torch.take_along_dim(x, IDX), [(3, 4)]),
+    ("take_along_dim from the end", lambda x: torch.take_along_dim(x, torch.tensor([[-1], [0]]), 0), [(3, 4)]),
+    ("put", lambda x, y: x.put(torch.tensor([[5, 0], [1, 11]]), y), [(3, 4), (4,)]),
+    ("put, accumulating", lambda x, y: torch.put(x, torch.tensor([5, 0, 5]), y, accumulate=True), [(3, 4), (3,)]),
+    ("scatter_reduce, sum", lambda x, y: x.scatter_reduce(1, GATHERED, y, "sum"), [(3, 4), (3, 3)]),
+    ("scatter_reduce, sum without self", lambda x, y: scattered(x, y, "sum"), [(3, 4), (3, 3)]),
+    ("scatter_reduce, mean", lambda x, y: torch.scatter_reduce(x, 1, GATHERED, y, reduce="mean"), [(3, 4), (3, 3)]),
+    ("scatter_reduce, mean without self", lambda x, y: scattered(x, y, "mean"), [(3, 4), (3, 3)]),
+    ("scatter_reduce, amax", lambda x, y: x.scatter_reduce(1, GATHERED, y, "amax"), [(3, 4), (3, 3)]),
+    ("scatter_reduce, amin without self", lambda x, y: scattered(x, y, "amin"), [(3, 4), (3, 3)]),
+    ("index_reduce, mean", lambda x, y: x.index_reduce(0, IDX, y, "mean"), [(5, 4), (3, 4)]),
+    ("index_reduce, amax", lambda x, y: torch.index_reduce(x, 0, IDX, y, "amax"), [(5, 4), (3, 4)]),
     ("take", lambda x: x.take(torch.tensor([[5, 0], [5, 11]])), [(3, 4)]),
     ("masked_fill", lambda x: x.masked_fill(MASK2, -1.0), [(3, 4)]),
     ("masked_fill by a tensor", lambda x, y: torch.masked_fill(x, MASK2, y), [(3, 4), ()]),
@@ -134,6 +150,7 @@ ROWS: list[Row] = [
     ("masked_fill of a broadcast tensor", lambda x: torch.masked_fill(x, MASK2, 5.0), [(4,)]),
     ("masked_select", lambda x: x.masked_select(MASK2), [(3, 4)]),
     ("masked_select, broadcast", lambda x: torch.masked_select(x, MASK[:, None]), [(3, 4)]),
+    ("masked_select of a scalar", lambda x: x.masked_select(torch.tensor(True)), [()]),
     ("masked_scatter", lambda x, y: x.masked_scatter(MASK2, y), [(3, 4), (12,)]),
     ("assignment of a tensor to a row", lambda x, y: written(x, 1, y), [(3, 4), (4,)]),
     ("assignment of a number", lambda x: written(x, (slice(None), 0), 7.0), [(3, 4)]),
@@ -190,6 +207,7 @@ def test_indexing_against_finite_differences(name: str, index: Any, shape: tuple
     check_against_finite_differences(lambda x: x[index], made(shape).detach())
 
 
+@pytest.mark.filterwarnings("ignore:index_reduce.. is in beta:UserWarning")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize(("name", "function", "inputs"), ROWS + REPEATED, ids=[row[0] for row in ROWS + REPEATED])
 def test_against_torch(
@@ -328,6 +346,7 @@ def test_bad_indices_raise_typed_errors(index: Any, error: type[Exception]) -> N
         (lambda x: x.select(0, 3), errors.AxisError),
         (lambda x: x.select(2, 0), errors.AxisError),
         (lambda x: x.narrow(0, 2, 2), errors.AxisError),
+        (lambda x: x.scatter_reduce(0, GATHERED, x, "prod"), errors.UnsupportedError),
         (lambda x: x.scatter(0, GATHERED, 1.0, reduce="multiply"), errors.UnsupportedError),
         (lambda x: written(x, 0, tensor([1.0, 2.0])), errors.ShapeError),
         (lambda x: x.gather(0, x), errors.GradientError),

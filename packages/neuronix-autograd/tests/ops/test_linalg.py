@@ -77,6 +77,7 @@ ROWS: list[Row] = [
     ("tensordot over one axis", lambda x, y: torch.tensordot(x, y, 1), [(2, 3), (3, 4)]),
     ("tensordot over no axis", lambda x, y: torch.tensordot(x, y, dims=0), [(2,), (3,)]),
     ("tensordot over named axes", lambda x, y: torch.tensordot(x, y, dims=([0, -1], [2, 0])), [(2, 3, 4), (4, 5, 2)]),
+    ("tensordot that broadcasts", lambda x, y: torch.tensordot(x, y, dims=([0, 1], [0, 1])), [(1, 3), (2, 3)]),
     ("kron", lambda x, y: torch.kron(x, y), [(2, 3), (3, 2)]),
     ("kron of different ranks", lambda x, y: torch.kron(x, y), [(2,), (2, 3)]),
     ("multi_dot", lambda x, y, z: torch.linalg.multi_dot([x, y, z]), [(2, 3), (3, 4), (4, 2)]),

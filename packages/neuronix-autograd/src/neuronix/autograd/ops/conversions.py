@@ -146,6 +146,12 @@ def to_copy(
     return to(x, device=device, dtype=dtype, non_blocking=non_blocking, copy=True, memory_format=memory_format)
 
 
+@composite(names="", aten="copy.default")
+def copy(x: Any, src: Any, non_blocking: bool = False) -> Any:
+    """What ``x.copy_(src)`` leaves in ``x``: ``src`` in its shape, element type and place."""
+    return to(expand_(src, tuple(x.shape)), x.device, x.dtype, non_blocking=non_blocking)
+
+
 @composite(names="type_as")
 def type_as(x: Any, other: Any) -> Any:
     """`to` the element type of ``other``."""

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from neuronix.autograd.errors import UnsupportedError
 from neuronix.autograd.inplace import unwrap
-from neuronix.autograd.ops.indexing import embed, index_
-from neuronix.autograd.ops.shapes import expand_, reshape_
+from neuronix.autograd.ops.indexing import embed, index_, index_put_
+from neuronix.autograd.ops.shapes import broadcast_shape, expand_, reshape_
 from neuronix.autograd.primitive import Shape, composite, primitive
 from neuronix.autograd.tensor import CustomTensor
 
@@ -23,9 +23,12 @@ __all__ = [
     "index_add",
     "index_copy",
     "index_fill",
+    "index_reduce",
     "index_select",
+    "put",
     "scatter",
     "scatter_add",
+    "scatter_reduce",
     "take",
     "take_along_dim",
 ]
@@ -81,7 +84,7 @@ def index_copy_wrt_source(grad: Tensor, source: Shape, dim: int, index: Tensor) 
 @primitive(names="index_fill", aten="index_fill.int_Scalar index_fill.int_Tensor")
 def index_fill(x: Tensor, dim: int, index: Tensor, value: Tensor) -> Tensor:
     """``x`` with one value in the slices at ``index``."""
-    return torch.index_fill(x, dim, index, value)  # type: ignore[call-overload,no-any-return]
+    return torch.index_fill(x, dim, index, value)
 
 
 @index_fill.vjp("x")
@@ -190,6 +193,73 @@ def scatter(x: Any, dim: int, index: Any, src: Any = None, value: Any = None, *,
     return scatter_src(x, dim, index, src) if reduce is None else scatter_add(x, dim, index, src)
 
 
+@primitive
+def scatter_extreme(
+    x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, include_self: bool = True
+) -> Tensor:
+    """The largest or smallest (``reduce``: amax, amin) of the elements that are scattered to a place, and of ``x``."""
+    return torch.scatter_reduce(x, dim, index, src, reduce, include_self=include_self)
+
+
+@scatter_extreme.vjp("x", "src")
+def scatter_extreme_wrt_x_and_src(
+    grad: Tensor, out: Tensor, x: Tensor, dim: int, index: Tensor, src: Tensor, include_self: bool
+) -> tuple[Tensor, Tensor]:
+    # whatever equals the extreme of its place shares the gradient
+    mine = (x == out).to(grad.dtype)
+    if not include_self:
+        mine = mine.scatter(dim, index, 0)
+        untouched = torch.ones_like(mine).scatter(dim, index, 0)
+        mine = torch.maximum(mine, untouched)
+    theirs = (src == out.gather(dim, index)).to(grad.dtype)
+    share = grad / mine.scatter_add(dim, index, theirs)
+    return mine * share, theirs * share.gather(dim, index)
+
+
+@composite(names="scatter_reduce", aten="scatter_reduce.two")
+def scatter_reduce(x: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True) -> Any:
+    """Combine ``x`` with all elements of ``src`` that ``index`` sends to the same place of axis ``dim``.
+
+    Args:
+        x: Tensor.
+        dim: The axis.
+        index: For each element of ``src`` the place along the axis.
+        src: Tensor of the shape of ``index``.
+        reduce: ``"sum"``, ``"mean"``, ``"amax"`` or ``"amin"``.
+        include_self: Whether the elements of ``x`` are combined too, where something is sent.
+
+    Returns:
+        A tensor of the shape of ``x``.
+
+    Raises:
+        UnsupportedError: For ``"prod"``.
+    """
+    if reduce in ("amax", "amin"):
+        return scatter_extreme(x, dim, index, src, reduce, include_self)
+    if reduce == "prod":
+        raise UnsupportedError("scatter_reduce: 'prod' has no rule", hint="multiply in logarithms, with reduce='sum'")
+    start = x if include_self else scatter_value(x, dim, index, 0.0)
+    total = scatter_add(start, dim, index, src)
+    if reduce == "sum":
+        return total
+    # Places to which nothing is sent keep their element: a mean of one.
+    number = torch.ones_like(unwrap(x))
+    number = number if include_self else number.scatter(dim, unwrap(index), 0)
+    return total / number.scatter_add(dim, unwrap(index), torch.ones_like(unwrap(src))).clamp(min=1)
+
+
+@composite(names="index_reduce", aten="index_reduce.default")
+def index_reduce(x: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True) -> Any:
+    """`scatter_reduce` with the same places for all rows."""
+    if not source.ndim:
+        lifted = index_reduce(reshape_(x, (1,)), 0, index, reshape_(source, (1,)), reduce, include_self=include_self)
+        return reshape_(lifted, ())
+    shape = [1] * source.ndim
+    shape[dim] = -1
+    places = torch.broadcast_to(unwrap(index).reshape(shape), source.shape)
+    return scatter_reduce(x, dim, places, source, reduce, include_self=include_self)
+
+
 @composite(names="take_along_dim")
 def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
     """`gather` whose arguments broadcast in all other axes; without ``dim`` among all elements."""
@@ -200,12 +270,19 @@ def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
     indices = torch.where(indices < 0, indices + x.shape[dim], indices)  # counted from the end
     sizes, places = list(x.shape), list(indices.shape)
     sizes[dim] = places[dim] = 1
-    shape = list(torch.broadcast_shapes(sizes, places))
+    shape = list(broadcast_shape(sizes, places))
     return gather(
         expand_(x, (*shape[:dim], x.shape[dim], *shape[dim + 1 :])),
         dim,
         torch.broadcast_to(indices, (*shape[:dim], indices.shape[dim], *shape[dim + 1 :])),
     )
+
+
+@composite(names="put", aten="put.default")
+def put(x: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
+    """``x`` with the elements of ``source`` at places counted through all axes."""
+    source = reshape_(source, tuple(index.shape))
+    return reshape_(index_put_(reshape_(x, (-1,)), [unwrap(index)], source, accumulate), tuple(x.shape))
 
 
 @composite(names="take", aten="take.default")

@@ -18,7 +18,7 @@ from torch import Tensor
 from neuronix.autograd import inplace
 from neuronix.autograd.errors import AxisError
 from neuronix.autograd.inplace import unwrap
-from neuronix.autograd.ops.shapes import expand_, reshape_, squeeze_
+from neuronix.autograd.ops.shapes import broadcast_shape, expand_, reshape_, squeeze_
 from neuronix.autograd.primitive import Shape, composite, primitive
 from neuronix.autograd.recording import constant, constant_result
 from neuronix.autograd.registry import TORCH_FUNCTIONS
@@ -49,7 +49,7 @@ Basic: TypeAlias = "int | tuple[int, ...]"
 @primitive(view=True)
 def getitem_(x: Tensor, index: Basic) -> Tensor:
     """The block at a basic index, as a view."""
-    return x[index]  # type: ignore[index]
+    return x[index]
 
 
 @getitem_.vjp("x")
@@ -61,20 +61,20 @@ def getitem_wrt_x(grad: Tensor, x: Shape, index: Basic) -> Tensor:
 def embed(x: Tensor, shape: torch.Size, index: Basic) -> Tensor:
     """Zeros of ``shape`` with ``x`` at a basic index: the adjoint of indexing."""
     out = x.new_zeros(shape)
-    out[index] = x  # type: ignore[index]
+    out[index] = x
     return out
 
 
 @embed.vjp("x")
 def embed_wrt_x(grad: Tensor, index: Basic) -> Tensor:
-    return grad[index]  # type: ignore[index]
+    return grad[index]
 
 
 @primitive
 def setitem_(x: Tensor, index: Basic, value: Tensor) -> Tensor:
     """``x`` with ``value`` at a basic index."""
     out = x.clone()
-    out[index] = value  # type: ignore[index]
+    out[index] = value
     return out
 
 
@@ -86,7 +86,7 @@ def setitem_wrt_x(grad: Tensor, index: Basic) -> Tensor:
 
 @setitem_.vjp("value")
 def setitem_wrt_value(grad: Tensor, index: Basic, value: Shape) -> Tensor:
-    return grad[index].sum_to_size(value)  # type: ignore[index]
+    return grad[index].sum_to_size(value)
 
 
 # Index tensors
@@ -351,7 +351,7 @@ def slice_scatter(
 @primitive(broadcasts=True, names="masked_fill", aten="masked_fill.Scalar masked_fill.Tensor")
 def masked_fill(x: Tensor, mask: Tensor, value: Tensor) -> Tensor:
     """``x`` with ``value`` wherever ``mask`` is true."""
-    return torch.masked_fill(x, mask, value)  # type: ignore[arg-type]
+    return torch.masked_fill(x, mask, value)
 
 
 @masked_fill.vjp("x")
@@ -367,17 +367,17 @@ def masked_fill_wrt_value(grad: Tensor, mask: Tensor) -> Tensor:
 @composite(names="masked_select", aten="masked_select.default")
 def masked_select(x: Any, mask: Any) -> Any:
     """The elements where ``mask`` is true, along one axis; both broadcast."""
-    shape = torch.broadcast_shapes(x.shape, mask.shape)
-    return index_(expand_(x, tuple(shape)), [torch.broadcast_to(unwrap(mask), shape)])
+    shape = broadcast_shape(x.shape, mask.shape) or (1,)  # the result has one axis, also for scalars
+    return index_(expand_(x, shape), [torch.broadcast_to(unwrap(mask), shape)])
 
 
 @composite(names="masked_scatter", aten="masked_scatter.default")
 def masked_scatter(x: Any, mask: Any, source: Any) -> Any:
     """``x`` with the elements of ``source``, in order, where ``mask`` is true."""
-    shape = torch.broadcast_shapes(x.shape, mask.shape)
+    shape = broadcast_shape(x.shape, mask.shape)
     mask = torch.broadcast_to(unwrap(mask), shape)
     values = getitem_(reshape_(source, (-1,)), slice(int(mask.sum())))
-    return index_put_(expand_(x, tuple(shape)), [mask], values)
+    return index_put_(expand_(x, shape), [mask], values)
 
 
 @composite(names="argwhere")

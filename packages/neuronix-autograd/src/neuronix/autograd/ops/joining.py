@@ -57,7 +57,7 @@ def cat_wrt_tensors(grad: Tensor, tensors: Shape, dim: int) -> list[Tensor]:
     shapes: Any = tensors  # one for each tensor
     # torch takes empty 1-d tensors along with others of any number of axes
     sizes = [shape[dim] if len(shape) == grad.ndim else 0 for shape in shapes]
-    parts = grad.split(sizes, dim)
+    parts = torch.split_with_sizes(grad, sizes, dim)
     return [p if p.ndim == len(s) else p.new_zeros(s) for p, s in zip(parts, shapes, strict=True)]
 
 
@@ -100,7 +100,7 @@ def column_stack(tensors: Sequence[Any]) -> Any:
 @primitive(view=True, aten="split_with_sizes.default unsafe_split_with_sizes.default")
 def split_with_sizes_(x: Tensor, split_sizes: tuple[int, ...], dim: int = 0) -> tuple[Tensor, ...]:
     """Pieces of the given sizes along an axis."""
-    return tuple(torch.split_with_sizes(x, split_sizes, dim))  # type: ignore[arg-type]
+    return tuple(torch.split_with_sizes(x, split_sizes, dim))
 
 
 @split_with_sizes_.vjp("x")
@@ -317,7 +317,7 @@ def triu_wrt_x(grad: Tensor, diagonal: int) -> Tensor:
 @primitive(names="constant_pad_nd", aten="constant_pad_nd.default")
 def constant_pad(x: Tensor, pad: tuple[int, ...], value: float = 0) -> Tensor:
     """``x`` with ``value`` around it: ``pad`` holds (before, after) from the last axis on; negative numbers crop."""
-    return torch.constant_pad_nd(x, pad, value)  # type: ignore[arg-type]
+    return torch.constant_pad_nd(x, pad, value)
 
 
 @constant_pad.vjp("x")

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronix.autograd.errors import UnsupportedError
 from neuronix.autograd.inplace import unwrap
 from neuronix.autograd.ops.running import product_before
 from neuronix.autograd.ops.shapes import reshape_
 from neuronix.autograd.primitive import Shape, composite, primitive
+from neuronix.autograd.registry import TORCH_FUNCTIONS
 
 __all__ = [
     "all",
@@ -281,7 +281,8 @@ def vector_norm(
     dtype: torch.dtype | None = None,
 ) -> Tensor:
     """The norm (Σ |x|^ord)^(1/ord) over all axes or over those in ``dim``; for infinity the largest |x|."""
-    return torch.linalg.vector_norm(x, ord, dim, keepdim, dtype=dtype)
+    value: Tensor = torch.linalg.vector_norm(x, ord, dim, keepdim, dtype=dtype)
+    return value
 
 
 @vector_norm.vjp("x")
@@ -316,20 +317,22 @@ def norm(
 
     Args:
         x: Tensor.
-        p: The order; ``"fro"`` and ``None`` mean 2.
+        p: The order; ``"fro"`` and ``None`` mean 2, ``"nuc"`` the sum of a matrix's singular values.
         dim: Axis or axes to reduce; all by default.
         keepdim: Keep the reduced axes, with size one.
         dtype: Element type in which it is computed.
 
     Returns:
         The norm.
-
-    Raises:
-        UnsupportedError: For ``"nuc"``, the nuclear norm.
     """
     if p == "nuc":
-        raise UnsupportedError("norm: the nuclear norm has no rule", hint='use the Frobenius norm, p="fro"')
+        return torch.linalg.matrix_norm(x, p, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
     return vector_norm(x, 2 if p is None or p == "fro" else p, dim, keepdim, dtype=dtype)
+
+
+# torch.linalg.norm is another function of the same name, which takes the norms of operators for matrices; taken apart,
+# it ends in `vector_norm` or in singular values.
+del TORCH_FUNCTIONS[torch.linalg.norm]
 
 
 # Constants: whether there is something

@@ -88,4 +88,7 @@ def logcumsumexp_wrt_x(grad: Tensor, out: Tensor, x: Tensor, dim: int) -> Tensor
     # no exponent is positive, because out grows along the axis
     if not x.numel() or not x.ndim:
         return grad
-    return torch.exp(x - out) * _recurrence(grad, torch.exp(out - _shifted(out, dim, -1, 0)), dim)
+    n = x.shape[dim]
+    factors = torch.exp(out.narrow(dim, 0, n - 1) - out.narrow(dim, 1, n - 1))
+    factors = torch.cat([factors, torch.zeros_like(out.narrow(dim, 0, 1))], dim)
+    return torch.exp(x - out) * _recurrence(grad, factors, dim)

@@ -28,6 +28,7 @@ __all__ = [
     "median",
     "min",
     "mode",
+    "nanmedian",
     "sort",
     "topk",
 ]
@@ -77,7 +78,7 @@ def amin_wrt_x(grad: Tensor, out: Tensor, x: Tensor, dim: Dims, keepdim: bool) -
 def aminmax(x: Any, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """`amin` and `amax` of the same axis."""
     axes = () if dim is None else dim
-    return torch.return_types.aminmax((amin(x, axes, keepdim), amax(x, axes, keepdim)))  # type: ignore[call-overload]
+    return torch.return_types.aminmax((amin(x, axes, keepdim), amax(x, axes, keepdim)))
 
 
 def _extreme_of_all_wrt_x(grad: Tensor, out: Tensor, x: Tensor) -> Tensor:
@@ -213,6 +214,32 @@ def median_dim_wrt_x(grad: list[Tensor], out: tuple[Tensor, Tensor], x: Shape, d
 def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The median of all elements, or with their positions those along ``dim``."""
     return median_(x) if dim is None else median_dim(x, dim, keepdim)
+
+
+@primitive(aten="nanmedian.default")
+def nanmedian_(x: Tensor) -> Tensor:
+    """The median of all elements that aren't NaN."""
+    return torch.nanmedian(x)
+
+
+nanmedian_.vjp("x")(_extreme_of_all_wrt_x)
+
+
+@primitive(aten="nanmedian.dim")
+def nanmedian_dim(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+    """The medians along an axis without NaN, and their positions."""
+    return torch.nanmedian(x, dim, keepdim)
+
+
+@nanmedian_dim.vjp("x")
+def nanmedian_dim_wrt_x(grad: list[Tensor], out: tuple[Tensor, Tensor], x: Shape, dim: int, keepdim: bool) -> Tensor:
+    return scatter_back(grad[0], x, dim, out[1], keepdim)
+
+
+@composite(names="nanmedian")
+def nanmedian(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """`median` of the elements that aren't NaN."""
+    return nanmedian_(x) if dim is None else nanmedian_dim(x, dim, keepdim)
 
 
 @primitive(names="kthvalue", aten="kthvalue.default")

@@ -8,7 +8,7 @@ called ``reshape``.  The forwards of most return views: no element is copied.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from neuronix.autograd.registry import TORCH_FUNCTIONS
 from neuronix.autograd.tensor import CustomTensor
 
 __all__ = [
+    "as_strided",
     "atleast_1d",
     "atleast_2d",
     "atleast_3d",
@@ -67,6 +68,11 @@ def axis_of(dim: int, ndim: int, name: str) -> int:
             hint=f"expected to be in range of [{-bound}, {bound - 1}]",
         )
     return dim % bound
+
+
+def broadcast_shape(*shapes: Any) -> tuple[int, ...]:
+    """The shape to which tensors of these shapes broadcast."""
+    return tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
 
 
 # Reshaping
@@ -360,7 +366,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
     """Each tensor expanded to the shape to which all broadcast."""
     if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
         tensors = tuple(tensors[0])
-    shape = tuple(torch.broadcast_shapes(*(x.shape for x in tensors)))
+    shape = broadcast_shape(*(x.shape for x in tensors))
     return tuple(expand_(x, shape) for x in tensors)
 
 
@@ -418,3 +424,76 @@ def repeat_interleave(x: Any, repeats: Any, dim: int | None = None, *, output_si
         torch.arange(values.shape[dim], device=values.device), unwrap(repeats), output_size=output_size
     )
     return torch.index_select(x, dim, index)
+
+
+# Windows
+
+
+@primitive(view=True)
+def as_strided_(
+    x: Tensor, size: tuple[int, ...], stride: tuple[int, ...], storage_offset: int, source: tuple[Any, ...]
+) -> Tensor:
+    """A view of the memory behind ``x`` by steps; ``source`` holds the shape, steps and beginning of ``x`` itself."""
+    return x.as_strided(size, stride, storage_offset)
+
+
+@as_strided_.vjp("x")
+def as_strided_wrt_x(
+    grad: Tensor, size: tuple[int, ...], stride: tuple[int, ...], storage_offset: int, source: tuple[Any, ...]
+) -> Tensor:
+    # each element of the result adds its gradient to its place in memory, and x looks up its own places
+    taken, own = _places(size, stride, storage_offset), _places(*source)
+    extent = max(_extent(size, stride, storage_offset), _extent(*source))
+    memory = grad.new_zeros((extent,)).index_add(0, taken.reshape(-1).to(grad.device), grad.reshape(-1))
+    return memory.index_select(0, own.reshape(-1).to(grad.device)).reshape(source[0])
+
+
+def _places(size: Sequence[int], stride: Sequence[int], offset: int) -> Tensor:
+    """Where in memory the elements of a tensor with these steps are."""
+    places = torch.full((), offset, dtype=torch.long)
+    for n, step in zip(size, stride, strict=True):
+        places = places.unsqueeze(-1) + step * torch.arange(n)
+    return places
+
+
+def _extent(size: Sequence[int], stride: Sequence[int], offset: int) -> int:
+    """How much memory a tensor with these steps reaches over."""
+    return offset + 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if math.prod(size) else 0
+
+
+@composite(names="as_strided", aten="as_strided.default as_strided_copy.default")
+def as_strided(x: Any, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Any:
+    """A view of the memory behind ``x`` with any shape and steps; for experts.
+
+    Args:
+        x: Tensor whose own elements don't overlap.
+        size: The shape of the result.
+        stride: For each axis the step in memory.
+        storage_offset: Where in memory it begins; by default where ``x`` does.
+
+    Returns:
+        The view.
+    """
+    values = unwrap(x)
+    offset = values.storage_offset() if storage_offset is None else storage_offset
+    source = (tuple(values.shape), values.stride(), values.storage_offset())
+    return as_strided_(x, tuple(size), tuple(stride), offset, source)
+
+
+@composite(names="", aten="unfold.default unfold_copy.default")
+def windows(x: Any, dimension: int, size: int, step: int) -> Any:
+    """Windows of ``size`` along an axis, ``step`` apart, with their elements as last axis (``torch.Tensor.unfold``)."""
+    values = unwrap(x)
+    if not values.ndim:
+        return expand_(x, (size,))
+    axis = axis_of(dimension, values.ndim, "unfold")
+    places = torch.arange(values.shape[axis], device=values.device).unfold(0, size, step)  # (windows, size)
+    taken = reshape_(
+        torch.index_select(x, axis, places.reshape(-1)), (*x.shape[:axis], *places.shape, *x.shape[axis + 1 :])
+    )
+    return movedim(taken, axis + 1, -1)
+
+
+# Not by name: torch.nn.functional.unfold is another function, which belongs to neuronix-nn.
+setattr(CustomTensor, "unfold", windows)  # noqa: B010
+TORCH_FUNCTIONS[torch.Tensor.unfold] = windows
