@@ -364,6 +364,13 @@ def test_bfloat16_exponent_keeps_its_dtype() -> None:
     assert y.grad.dtype is torch.bfloat16
 
 
+def test_numpy_scalars_are_numbers() -> None:
+    x = tensor(1.0, dtype=torch.float32, requires_grad=True)
+    for result in (np.float64(3) * x, x * np.float64(3), x + np.int64(2), np.float64(2) ** x):
+        assert isinstance(result, CustomTensor)
+        assert result.dtype is torch.float32
+
+
 def test_remainder_of_a_number() -> None:
     # torch has no derivative for a number on the left; a tensor of that number says what it must be
     def ours(x: Any) -> Any:

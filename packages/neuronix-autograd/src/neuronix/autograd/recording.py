@@ -37,9 +37,9 @@ def constant(value: Any) -> Any:
     """An argument that is no CustomTensor, as torch takes it: a tensor outside torch's autograd, or a number."""
     if isinstance(value, Tensor):
         return value.detach() if value.requires_grad else value
-    if isinstance(value, (np.ndarray, np.generic)):
+    if isinstance(value, np.ndarray):
         return torch.as_tensor(value)
-    return value
+    return value.item() if isinstance(value, np.generic) else value  # a number: it mustn't decide the result's dtype
 
 
 def plain(op: Primitive, name: str, value: Any) -> Any:
