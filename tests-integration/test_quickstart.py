@@ -1,0 +1,66 @@
+"""The quickstart, one epoch long: `examples/digits.py` learns, agrees with PyTorch, draws, and says the same again."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "digits.py"
+LAST_LINES = re.compile(r"test accuracy: (\d+\.\d) %\nlargest difference from PyTorch: (\d\.\de[+-]\d\d)\n\Z")
+
+
+def run(folder: Path, *options: str) -> str:
+    command = [sys.executable, "-W", "error", str(EXAMPLE), "--epochs", "1", *options]
+    finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return finished.stdout
+
+
+def last_lines(printed: str) -> tuple[float, float]:
+    """Test accuracy, and the largest difference from PyTorch."""
+    found = LAST_LINES.search(printed)
+    assert found is not None, printed
+    return float(found[1]), float(found[2])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("quickstart")
+
+
+@pytest.fixture(scope="module")
+def printed(folder: Path) -> str:
+    return run(folder)
+
+
+def test_it_learns_and_agrees_with_torch(printed: str) -> None:
+    accuracy, difference = last_lines(printed)
+    assert accuracy > 80  # after one epoch of twelve
+    assert difference <= 1e-9
+
+
+def test_it_draws_the_losses_and_the_graph(folder: Path, printed: str) -> None:
+    pictures = folder / "quickstart"
+    assert sorted(path.name for path in pictures.iterdir()) == ["graph.svg", "loss.png"]
+    assert (pictures / "loss.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    picture = ElementTree.parse(pictures / "graph.svg").getroot()
+    assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+    words = " ".join(picture.itertext())
+    for expected in ("conv", "batch", "max_pool", "linear", "cross_entropy", "0.weight", "9.bias", "(16, 1, 3, 3)"):
+        assert expected in words, f"{expected!r} isn't in the picture of the graph"
+
+
+def test_it_says_the_same_again(printed: str, tmp_path: Path) -> None:
+    assert run(tmp_path) == printed
+
+
+def test_in_float32(tmp_path: Path) -> None:
+    accuracy, difference = last_lines(run(tmp_path, "--float32", "--output", "pictures"))
+    assert accuracy > 80
+    assert difference <= 1e-3
+    assert (tmp_path / "pictures" / "loss.png").exists()
