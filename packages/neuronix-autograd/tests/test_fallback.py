@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -62,12 +63,17 @@ def test_an_operation_without_a_rule_is_named() -> None:
         assert torch.geqrf(x)[0].shape == (2, 2)
 
 
-def test_a_rule_in_a_package_that_is_not_imported_is_named() -> None:
+def test_a_rule_in_a_package_that_is_not_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("neuronix.nn", "neuronix.losses"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     message, hint = fallback._missing("avg_pool2d.default")
     assert "neuronix-nn" in message
     assert "import neuronix.nn" in hint
     message, _ = fallback._missing("nll_loss_forward.default")
     assert "neuronix-losses" in message
+    monkeypatch.setitem(sys.modules, "neuronix.losses", sys)
+    message, _ = fallback._missing("ctc_loss.default")
+    assert "has no rule" in message
 
 
 def test_results_without_derivatives_are_constants() -> None:

@@ -105,6 +105,15 @@ def test_numpy() -> None:
     assert np.asarray(x.detach(), dtype=np.float64).dtype == np.float64
 
 
+@pytest.mark.parametrize("make", [torch.tensor, torch.as_tensor, torch.asarray, torch.from_dlpack, np.from_dlpack])
+@pytest.mark.parametrize("values", [[1.0, 2.0], 3.0, [[1, 2], [3, 4]]], ids=str)
+def test_constants_become_plain_tensors_and_tracked_tensors_do_not(make: object, values: object) -> None:
+    assert torch.equal(torch.as_tensor(make(tensor(values))), torch.tensor(values))  # type: ignore[operator]
+    tracked = tensor(values, dtype=torch.float32, requires_grad=True)
+    with pytest.raises(GradientError, match="gradient would be lost"):
+        make(tracked)  # type: ignore[operator]
+
+
 @pytest.mark.parametrize(
     "operand",
     [2.0, 2, True, np.float64(2), np.array([2.0, 3.0]), torch.tensor([2.0, 3.0], dtype=torch.float64), [2.0][0]],

@@ -17,6 +17,7 @@ All of this is private API of torch's, in this file alone, held by ``tests/test_
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -242,8 +243,8 @@ def _is_integral(func: Any) -> bool:
 def _missing(overload: str) -> tuple[str, str]:
     name = overload.split(".")[0].strip("_")
     for package, words in _OWNERS:
-        if any(word in name for word in words):
-            module = package.replace("-", ".")
+        module = package.replace("-", ".")
+        if module not in sys.modules and any(word in name for word in words):
             return (
                 f"{name}: its rule is in {package}, which isn't imported (aten.{overload})",
                 f"pip install {package}, and `import {module}`",

@@ -270,7 +270,8 @@ def primitive(
 
     Args:
         forward: The function.  A parameter annotated ``Sequence[Tensor]`` is a list of tensors.
-        broadcasts: Whether tensor arguments broadcast against each other.  The engine sums the gradients back.
+        broadcasts: Whether tensor arguments broadcast against each other to the shape of the result.  The engine sums the
+            gradients back.
         view: Whether the result shares the first argument's memory.
         holomorphic: Whether the rules, written for real numbers, also hold for complex ones (the engine then adds the
             conjugations).  ``False`` for operations such as ``abs`` whose rules state the complex case themselves.

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from neuronix.autograd.errors import DtypeError, GradientError, GraphError, ShapeError
-from neuronix.autograd.graph import AutogradGraph
-from neuronix.autograd.node import HookHandle, Node
+from neuronix.autograd.errors import ArgumentError, DtypeError, GradientError, GraphError, ShapeError
+from neuronix.autograd.graph import AutogradGraph, forget_leaf
+from neuronix.autograd.node import HookHandle, KeepGradient, Node
 
 __all__ = ["CustomTensor", "tensor"]
 
@@ -89,8 +90,21 @@ class CustomTensor:
 
     @data.setter
     def data(self, value: Any) -> None:
-        self._data = _as_values(value, None, None)
-        self._version = self._data._version
+        values = _as_values(value, None, None)
+        if self._requires_grad and not (values.is_floating_point() or values.is_complex()):
+            raise GradientError(
+                f"the data of a tensor that requires grad must be floating point or complex, not {values.dtype}"
+            )
+        if values.shape != self._data.shape:
+            if self._node is not None:
+                raise ShapeError(
+                    f"the data of a result of {self._node.name!r} with shape {tuple(self._data.shape)} can't be replaced "
+                    f"by one of shape {tuple(values.shape)}: its gradient would have the wrong shape",
+                    hint="make a new tensor",
+                )
+            forget_leaf(self)
+        self._data = values
+        self._version = version_of(values)
 
     @property
     def shape(self) -> torch.Size:
@@ -193,6 +207,22 @@ class CustomTensor:
             )
         return self._data.numpy(force=force)
 
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        """The values for another array library, and for ``torch.tensor`` and ``torch.as_tensor``.
+
+        Raises:
+            GradientError: If it requires grad: what receives the values wouldn't carry the gradient.
+        """
+        if self._requires_grad:
+            raise GradientError(
+                "a CustomTensor that requires grad can't be made into a plain tensor or array: the gradient would be lost",
+                hint="use x.detach(), or the CustomTensor itself",
+            )
+        return self._data.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> tuple[Any, int]:
+        return self._data.__dlpack_device__()
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         array = self.numpy()
         return array if dtype is None and not copy else np.array(array, dtype=dtype)
@@ -253,7 +283,10 @@ class CustomTensor:
             )
         if value.dtype != self._data.dtype:
             raise DtypeError(f"assigned grad has dtype {value.dtype}, but the tensor has dtype {self._data.dtype}")
-        self._grad = value.detach()
+        if value.device != self._data.device:
+            raise ArgumentError(f"assigned grad is on {value.device}, but the tensor is on {self._data.device}")
+        if value is not self._grad:  # as in `x.grad *= 2`
+            self._grad = value.detach().clone()  # backward adds to it in place
 
     def node_in(self, graph: AutogradGraph) -> Node | None:
         """Its node on ``graph``: that of the operation that made it, or for a leaf the one that stands for it there."""
@@ -329,15 +362,10 @@ class CustomTensor:
             raise GradientError("can't retain_grad on a tensor that has requires_grad=False")
         if self._node is None:
             return
-        weak = weakref.ref(self)
-
-        def keep(grad: Any) -> None:
-            tensor = weak()
-            if tensor is not None:
-                grad = grad._data if isinstance(grad, CustomTensor) else grad
-                tensor._grad = grad.clone() if tensor._grad is None else tensor._grad + grad
-
-        self._node.register_hook(keep)
+        for hook in (self._node.hooks or {}).values():
+            if isinstance(hook, KeepGradient) and hook.tensor() is self:
+                return
+        self._node.register_hook(KeepGradient(self))
 
     def detach(self) -> CustomTensor:
         """A constant that shares the values."""
@@ -400,15 +428,15 @@ class CustomTensor:
         self._check_leaf("deepcopy")
         copy = type(self).__new__(type(self))
         memo[id(self)] = copy
-        copy._restore(self._data.clone(), self._requires_grad)
+        copy._restore(deepcopy(self._data, memo), self._requires_grad)  # tensors that share memory still do
         copy._grad = None if self._grad is None else self._grad.clone()
         if hasattr(self, "__dict__"):
-            copy.__dict__.update(self.__dict__)
+            copy.__dict__.update(deepcopy(self.__dict__, memo))
         return copy
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         self._check_leaf("pickle")
-        return _rebuild, (type(self), self._data, self._requires_grad, getattr(self, "__dict__", {}))
+        return _rebuild, (type(self), self._data, self._requires_grad), getattr(self, "__dict__", None) or None
 
     def _check_leaf(self, what: str) -> None:
         if self._node is not None:
@@ -534,10 +562,13 @@ def _as_values(data: Any, dtype: torch.dtype | None, device: torch.device | str 
     return values if dtype is None and device is None else values.to(device=device, dtype=dtype)
 
 
-def _rebuild(kind: type[CustomTensor], data: Tensor, requires_grad: bool, attributes: dict[str, Any]) -> CustomTensor:
-    """Unpickle."""
+def version_of(values: Tensor) -> int:
+    """How often torch has changed a tensor in place; 0 for those of ``torch.inference_mode``, which don't count."""
+    return 0 if values.is_inference() else values._version
+
+
+def _rebuild(kind: type[CustomTensor], data: Tensor, requires_grad: bool) -> CustomTensor:
+    """Unpickle; attributes of subclasses follow as the object's state."""
     made = kind.__new__(kind)
     made._restore(data, requires_grad)
-    if attributes:
-        made.__dict__.update(attributes)
     return made
