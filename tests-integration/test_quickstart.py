@@ -51,8 +51,12 @@ def test_it_draws_the_losses_and_the_graph(folder: Path, printed: str) -> None:
     picture = ElementTree.parse(pictures / "graph.svg").getroot()
     assert picture.tag == "{http://www.w3.org/2000/svg}svg"
     words = " ".join(picture.itertext())
-    for expected in ("conv", "batch", "max_pool", "linear", "cross_entropy", "0.weight", "9.bias", "(16, 1, 3, 3)"):
-        assert expected in words, f"{expected!r} isn't in the picture of the graph"
+    for operation in ("convolution", "batch_norm", "relu", "max_pool", "linear", "log_softmax"):
+        assert operation in words
+    for parameter in ("0.weight", "1.weight", "1.bias", "4.weight", "5.weight", "5.bias", "9.weight", "9.bias"):
+        assert parameter in words
+    assert "(16, 1, 3, 3) float64" in words
+    assert len(re.findall(r"\bgrad \d", words)) >= 20  # parameters and results, each with the size of its gradient
 
 
 def test_it_says_the_same_again(printed: str, tmp_path: Path) -> None:

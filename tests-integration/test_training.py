@@ -233,8 +233,8 @@ def assert_equal(ours: dict[str, Any], theirs: dict[str, Any], tolerance: float,
         assert difference <= allowed, f"{name} differs by {difference:g} {when}"
 
 
-# When this was written, runs with kernels and cross entropy or mean squared error were bit for bit those of PyTorch, and
-# the largest difference of all, by rules, was 1e-14.
+# When this was written, runs with kernels and cross entropy or mean squared error were bit for bit those of PyTorch,
+# and the largest difference of all, by rules, was 1e-14.
 @pytest.mark.parametrize("rules", [False, True], ids=["kernels", "rules"])
 @pytest.mark.parametrize("job", JOBS, ids=str)
 def test_trains_like_torch(job: Job, rules: bool) -> None:
