@@ -228,6 +228,7 @@ def test_against_finite_differences(name: str, function: Callable[..., Any], inp
 @pytest.mark.parametrize("index", [IDX, (IDX, slice(1, 3)), (1, torch.tensor([0, 3])), MASK2, torch.tensor(1)])
 def test_indices_may_be_custom_tensors(index: Any) -> None:
     values = torch.arange(12.0).reshape(3, 4)
+
     def custom(item: Any) -> Any:
         return CustomTensor(item) if isinstance(item, torch.Tensor) else item
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from neuronix.autograd import CustomTensor, errors, grad, tensor
 from neuronix.autograd.testing import check_against_finite_differences
 
 Row = tuple[str, Callable[..., Any], list[Any]]
@@ -209,3 +210,72 @@ def test_complex(check_against_torch: Callable[..., None], function: Callable[..
         check_against_torch(function, x.requires_grad_())
     else:
         check_against_torch(function, x.real.clone().requires_grad_())
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.argmax(),
+        lambda x: torch.argmax(x, dim=1, keepdim=True),
+        lambda x: x.argmin(0),
+        lambda x: x.any(),
+        lambda x: x.any(1),
+        lambda x: torch.all(x, dim=(0, 1)),
+        lambda x: x.all(),
+        lambda x: torch.count_nonzero(x, dim=0),
+        lambda x: x.count_nonzero(),
+    ],
+)
+def test_integer_and_boolean_results_are_constants(function: Callable[[Any], Any]) -> None:
+    values = made((3, 4)).detach().round()
+    received = function(CustomTensor(values, requires_grad=True))
+    assert isinstance(received, CustomTensor)
+    assert not received.requires_grad
+    torch.testing.assert_close(received.data, function(values), rtol=0, atol=0)
+
+
+def test_positions_that_come_with_values_are_constants() -> None:
+    values, indices = tensor([[1.0, 5.0], [7.0, 2.0]], requires_grad=True).max(1)
+    assert values.requires_grad
+    assert not indices.requires_grad
+    assert indices.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["sum", "mean along axes", "var", "logsumexp", "norm", "prod along an axis", "max"])
+def test_half_precision(check_against_torch: Callable[..., None], name: str, dtype: torch.dtype) -> None:
+    function, inputs = next((function, inputs) for row, function, inputs in SMOOTH if row == name)
+    check_against_torch(function, *(made(what, dtype) for what in inputs), second_order=False, rtol=4e-2, atol=4e-2)
+
+
+def test_sums_may_be_computed_in_another_dtype(check_against_torch: Callable[..., None]) -> None:
+    for function in (torch.sum, torch.mean, torch.prod):
+        check_against_torch(lambda x, f=function: f(x, 0, dtype=torch.float64), made((3, 4), torch.float32))
+
+
+def test_third_order_of_a_product_with_zeros() -> None:
+    x = tensor([0.0, 2.0, 0.0], dtype=torch.float64, requires_grad=True)
+    (first,) = grad(x.prod(), x, create_graph=True)
+    (second,) = grad(first[0], x, create_graph=True)
+    (third,) = grad(second[1], x)
+    # ∂³(x₀ x₁ x₂) / ∂x₀ ∂x₁ ∂x₂ = 1
+    assert third.tolist() == [0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [
+        (lambda x: x.sum(2), errors.AxisError),
+        (lambda x: x.sum((0, 0)), errors.NeuronixError),
+        (lambda x: x.max(5), errors.AxisError),
+        (lambda x: x.topk(9), errors.NeuronixError),
+        (lambda x: x[:, :0].max(1), errors.AxisError),
+        (lambda x: x.int().mean(), errors.DtypeError),
+        (lambda x: x.sum("a"), errors.DtypeError),
+    ],
+)
+def test_bad_arguments_raise_typed_errors(function: Callable[[Any], Any], error: type[Exception]) -> None:
+    x = CustomTensor(torch.ones(3, 4), requires_grad=True)
+    with pytest.raises(error, match=r"sum|max|topk|mean"):
+        function(x)
+    assert x.grad is None

@@ -230,6 +230,7 @@ def test_conversion_and_back(check_against_torch: Callable[..., None], dtype: to
         lambda x: x.new_zeros((2, 3), dtype=torch.int32),
         lambda x: x.new_ones(4),
         lambda x: x.new_full((2,), 7.0),
+        lambda x: x.new_tensor([1.0, 2.0]),
         lambda x: x.new_full(size=(2,), fill_value=7.0),
     ],
 )

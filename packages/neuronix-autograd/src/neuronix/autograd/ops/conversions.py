@@ -250,3 +250,12 @@ for _name in ("zeros_like", "ones_like", "empty_like", "full_like", "rand_like",
     _bind_constant(_name, getattr(torch, _name))
 for _name in ("new_zeros", "new_ones", "new_empty", "new_full"):
     _bind_constant(_name, getattr(torch.Tensor, _name))
+
+
+@composite(names="new_tensor")
+def new_tensor(
+    x: Any, data: Any, *, dtype: torch.dtype | None = None, device: Any = None, requires_grad: bool = False
+) -> Any:
+    """A leaf made from a copy of ``data``, by default in the element type and place of ``x``."""
+    values = unwrap(x).new_tensor(unwrap(data), dtype=dtype, device=device)
+    return CustomTensor(values, requires_grad=requires_grad)

@@ -194,9 +194,7 @@ def scatter(x: Any, dim: int, index: Any, src: Any = None, value: Any = None, *,
 
 
 @primitive
-def scatter_extreme(
-    x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, include_self: bool = True
-) -> Tensor:
+def scatter_extreme(x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, include_self: bool = True) -> Tensor:
     """The largest or smallest (``reduce``: amax, amin) of the elements that are scattered to a place, and of ``x``."""
     return torch.scatter_reduce(x, dim, index, src, reduce, include_self=include_self)
 

@@ -144,14 +144,14 @@ def index_put(x: Any, indices: Sequence[Any], values: Any, accumulate: bool = Fa
 # x[index]
 
 
-_BASIC = (int, slice, type(None), type(Ellipsis))
+# By their exact types: a boolean is a mask, although Python counts it among the integers.
+_BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
+_INDEX_TYPES = frozenset({torch.long, torch.bool, torch.int})
 
 
 def _is_basic(index: Any) -> bool:
-    """Whether an index names a regular block: booleans are masks, although Python counts them among the integers."""
-    if type(index) is tuple:
-        return all(isinstance(item, _BASIC) and not isinstance(item, bool) for item in index)
-    return isinstance(index, _BASIC) and not isinstance(index, bool)
+    """Whether an index names a regular block."""
+    return _BASIC.issuperset(map(type, index)) if type(index) is tuple else type(index) in _BASIC
 
 
 def _split_index(index: Any, ndim: int, device: torch.device) -> tuple[tuple[Any, ...], list[Any]]:
@@ -243,6 +243,8 @@ def getitem(x: Any, index: Any) -> Any:
     """
     if _is_basic(index):
         return getitem_(x, index)
+    if isinstance(index, (Tensor, CustomTensor)) and index.ndim and index.dtype in _INDEX_TYPES:
+        return index_(x, [unwrap(index)])
     basic, tensors = _split_index(index, x.ndim, x.device)
     block = x if all(item == slice(None) for item in basic) else getitem_(x, basic)
     return index_(block, tensors) if any(item is not None for item in tensors) else block

@@ -265,9 +265,7 @@ def mode_wrt_x(grad: list[Tensor], out: tuple[Tensor, Tensor], x: Shape, dim: in
 
 
 @primitive(aten="sort.default sort.stable")
-def sort_(
-    x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool | None = None
-) -> tuple[Tensor, Tensor]:
+def sort_(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool | None = None) -> tuple[Tensor, Tensor]:
     """The elements along an axis in order, and where each was."""
     return torch.sort(x, dim=dim, descending=descending, stable=bool(stable))
 
