@@ -5,8 +5,7 @@
 
 A small convolutional network is trained on the 1,797 scanned digits that scikit-learn ships (8x8 pixels, from the UCI
 Machine Learning Repository; nothing is downloaded).  The same network, from the same weights and on the same batches,
-is
-trained in PyTorch beside it.  At the end all parameters, the running statistics of the batch normalisations and the
+is trained in PyTorch beside it.  At the end all parameters, the running statistics of the batch normalisations and the
 test logits of the two are compared.
 
 Expected result with the default options: a test accuracy of at least 97 %, and a largest difference below 1e-9.
@@ -37,10 +36,9 @@ PROMISED_DIFFERENCE = 1e-9  # in float64
 
 def network(nn: Any) -> Any:
     """The network, from ``neuronix.nn`` or from ``torch.nn``: names and arguments are the same."""
-    return nn.Sequential(  # shapes without the batch axis
-        nn.Conv2d(
-            1, 16, kernel_size=3, padding=1, bias=False
-        ),  # (1, 8, 8) -> (16, 8, 8); the normalisation has the bias
+    # A convolution before a normalisation needs no bias: the normalisation has one.  Shapes are without the batch axis.
+    return nn.Sequential(
+        nn.Conv2d(1, 16, kernel_size=3, padding=1, bias=False),  # (1, 8, 8) -> (16, 8, 8)
         nn.BatchNorm2d(16),
         nn.ReLU(),
         nn.MaxPool2d(2),  # (16, 4, 4)
@@ -65,7 +63,8 @@ def digits(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
 def batches(count: int, epochs: int) -> Iterator[torch.Tensor]:
     """The positions of each batch's samples, in a new random order every epoch."""
     for _ in range(epochs):
-        yield from torch.randperm(count).split(BATCH_SIZE)
+        order = torch.randperm(count)
+        yield from (order[start : start + BATCH_SIZE] for start in range(0, count, BATCH_SIZE))
 
 
 def largest_difference(model: Any, reference: Any, images: torch.Tensor) -> float:
