@@ -18,7 +18,7 @@ from torch import Tensor
 from neuronix.autograd.errors import DtypeError, GradientError, GraphError, ShapeError
 from neuronix.autograd.graph import current_graph
 from neuronix.autograd.modes import no_grad, plain_pass
-from neuronix.autograd.node import LeafNode, Node
+from neuronix.autograd.node import KeepGradient, LeafNode, Node
 from neuronix.autograd.tensor import CustomTensor, new_result
 
 __all__ = ["backward", "grad", "run"]
@@ -28,7 +28,7 @@ _accumulation = threading.Lock()  # two threads' passes may end in the same leaf
 
 def run(
     grads: dict[Node, Any], *, recording: bool, retain_graph: bool, wanted: Sequence[CustomTensor] | None
-) -> tuple[list[tuple[CustomTensor, Any]], dict[int, Any]]:
+) -> tuple[list[tuple[CustomTensor, Any]], dict[int, Any], list[tuple[CustomTensor, Any]]]:
     """Visit every node behind ``grads`` once, each before its parents.
 
     Args:
@@ -38,34 +38,51 @@ def run(
         wanted: Visit only what leads to these tensors, and return their gradients; ``None`` for all leaves.
 
     Returns:
-        The leaves that were reached with their gradients (nothing has been written to them), and the gradients of
-        ``wanted`` by the tensors' ``id``.
+        The leaves that were reached with their gradients (nothing has been written to them), the gradients of
+        ``wanted`` by the tensors' ``id``, and the results that keep theirs (``retain_grad``) with it.
     """
     order = _visited(next(iter(grads)).graph.backward_order(list(grads)), wanted)
     targets = {} if wanted is None else {id(tensor): tensor for tensor in wanted}
     inner = {tensor._node: key for key, tensor in targets.items() if tensor._node is not None}
-    leaves: list[tuple[CustomTensor, Any]] = []
+    reached: dict[int, tuple[CustomTensor, Any]] = {}  # a leaf has a node on each graph: its gradient is their sum
     captured: dict[int, Any] = {}
+    retained: list[tuple[CustomTensor, Any]] = []
     for node in order:
         grad = grads.pop(node, None)
         if grad is None:
             continue
         if node.__class__ is LeafNode:
             leaf = node.leaf()
-            if leaf is not None:
-                grad = _call_hooks(leaf._hooks, grad, "leaf")
-                if id(leaf) in targets:
-                    captured[id(leaf)] = captured[id(leaf)] + grad if id(leaf) in captured else grad
-                leaves.append((leaf, grad))
+            if leaf is not None and leaf._requires_grad:  # it may have been frozen since
+                held = reached.get(id(leaf))
+                if held is not None:
+                    _check_arrived(leaf, grad)
+                reached[id(leaf)] = (leaf, grad if held is None else held[1] + grad)
             continue
         if node.hooks:
             grad = _call_hooks(node.hooks, grad, node.name)
+            keepers = [hook.tensor() for hook in node.hooks.values() if isinstance(hook, KeepGradient)]
+            retained += [(tensor, grad) for tensor in keepers if tensor is not None]
         if inner and node in inner:
             captured[inner[node]] = grad
         node.pullback(node, grad, grads, recording)
         if not retain_graph:
             node.saved = None
-    return leaves, captured
+    leaves = [
+        (leaf, _call_hooks(leaf._hooks, grad, "leaf") if leaf._hooks else grad) for leaf, grad in reached.values()
+    ]
+    captured.update((id(leaf), grad) for leaf, grad in leaves if id(leaf) in targets)
+    return leaves, captured, retained
+
+
+def _check_arrived(leaf: CustomTensor, gradient: Any) -> None:
+    """Refuse a gradient that can't be its leaf's; so far nothing has been written."""
+    if gradient.shape != leaf._data.shape:
+        raise ShapeError(
+            f"backward: a gradient of shape {tuple(gradient.shape)} arrived at a leaf of shape {tuple(leaf.shape)}",
+            hint="either a rule on the way returned the wrong shape (gradcheck() names it), or the leaf's .data was "
+            "replaced by a tensor of another shape after its use",
+        )
 
 
 def _visited(order: list[Node], wanted: Sequence[CustomTensor] | None) -> list[Node]:
@@ -100,6 +117,8 @@ def _visited(order: list[Node], wanted: Sequence[CustomTensor] | None) -> list[N
 def _call_hooks(hooks: dict[int, Callable[..., Any]] | None, grad: Any, name: str) -> Any:
     """The gradient after all hooks; each is shown a tensor, and may return another one in its place."""
     for hook in tuple((hooks or {}).values()):
+        if isinstance(hook, KeepGradient):
+            continue
         replaced = hook(grad)
         if replaced is None:
             continue
@@ -204,12 +223,17 @@ def backward(
     wanted = None if inputs is None else [inputs] if isinstance(inputs, CustomTensor) else list(inputs)
     if wanted is not None:
         _check_inputs(wanted, "backward")
+        for tensor in wanted:
+            tensor.retain_grad()  # as in torch, a result that is named here keeps its gradient; leaves do anyway
     grads = _start([output], [gradient], "backward", recording=False)
     kept = list(grads.values()) if gradient is not None else []  # the caller's own tensors
     with no_grad(), plain_pass():
-        leaves, captured = run(grads, recording=False, retain_graph=bool(retain_graph), wanted=wanted)
+        leaves, captured, retained = run(grads, recording=False, retain_graph=bool(retain_graph), wanted=wanted)
     if wanted is not None:
-        leaves = [(tensor, captured[id(tensor)]) for tensor in wanted if id(tensor) in captured]
+        leaves = [(leaf, gradient) for leaf, gradient in leaves if id(leaf) in captured]
+    captured.clear()  # a gradient that only `leaves` holds needn't be copied
+    leaves += retained
+    retained.clear()
     _accumulate(leaves, kept)
 
 
@@ -222,7 +246,7 @@ def grad(
     allow_unused: bool | None = None,
     materialize_grads: bool = False,
 ) -> tuple[CustomTensor | None, ...]:
-    """The gradients of the sum of ``outputs`` with respect to ``inputs``; no ``.grad`` is touched.
+    """The gradients of the sum of ``outputs`` with respect to ``inputs``; no leaf's ``.grad`` is touched.
 
     Args:
         outputs: Tensors to differentiate.
@@ -262,10 +286,11 @@ def grad(
     grads = _start(outputs, grad_outputs, "grad", recording=create_graph)
     retain_graph = create_graph if retain_graph is None else retain_graph
     if create_graph:
-        _, captured = run(grads, recording=True, retain_graph=retain_graph, wanted=inputs)
+        _, captured, retained = run(grads, recording=True, retain_graph=retain_graph, wanted=inputs)
     else:
         with no_grad(), plain_pass():
-            _, captured = run(grads, recording=False, retain_graph=retain_graph, wanted=inputs)
+            _, captured, retained = run(grads, recording=False, retain_graph=retain_graph, wanted=inputs)
+    _accumulate([(tensor, found._data if create_graph else found) for tensor, found in retained], [])
     results: list[CustomTensor | None] = []
     for position, tensor in enumerate(inputs):
         found = captured.get(id(tensor))
@@ -301,14 +326,9 @@ def _accumulate(leaves: list[tuple[CustomTensor, Any]], kept: list[Any]) -> None
     """
     seen: set[int] = {id(tensor) for tensor in kept}
     with _accumulation:
+        _check_held(leaves)
         while leaves:
             leaf, gradient = leaves.pop()
-            if gradient.shape != leaf._data.shape:
-                raise ShapeError(
-                    f"backward: a gradient of shape {tuple(gradient.shape)} arrived at a leaf of shape "
-                    f"{tuple(leaf.shape)}",
-                    hint="a rule on the way returned the wrong shape; gradcheck() names it",
-                )
             if leaf._grad is not None:
                 if leaf._grad.dtype is gradient.dtype and not leaf._grad.is_sparse:
                     leaf._grad.add_(gradient)
@@ -321,6 +341,18 @@ def _accumulate(leaves: list[tuple[CustomTensor, Any]], kept: list[Any]) -> None
             leaf._grad = _copy_like(gradient, leaf._data) if shared or not _is_unshared(gradient) else gradient
 
 
+def _check_held(leaves: list[tuple[CustomTensor, Any]]) -> None:
+    """Refuse, before the first ``.grad`` is written, gradients that one of them can't be added to."""
+    for leaf, gradient in leaves:
+        _check_arrived(leaf, gradient)
+        if leaf._grad is not None and leaf._grad.shape != gradient.shape:
+            raise ShapeError(
+                f"backward: a leaf of shape {tuple(leaf.shape)} still has a .grad of shape {tuple(leaf._grad.shape)}, "
+                f"from before its .data was replaced",
+                hint="set its .grad to None first",
+            )
+
+
 def _copy_like(gradient: Tensor, like: Tensor) -> Tensor:
     """A copy in memory of its own, laid out as ``like``."""
     if gradient.layout is not torch.strided:
@@ -331,6 +363,8 @@ def _copy_like(gradient: Tensor, like: Tensor) -> Tensor:
 def _is_unshared(gradient: Tensor) -> bool:
     """Whether nobody but `_accumulate` holds this tensor or its memory."""
     if type(gradient) is not Tensor or gradient.layout is not torch.strided or gradient.device.type == "meta":
+        return False
+    if torch._C._functorch.is_batchedtensor(gradient):  # under torch.vmap it has no memory that one could ask
         return False
     if gradient._base is not None or not gradient.is_contiguous():
         return False

@@ -51,9 +51,10 @@ def generate(op: Primitive) -> None:
     op.generated = source
     op.pullback = scope["pullback"] = made["pullback"]
     op.complex_pullback = scope["complex_pullback"] = made["complex_pullback"]
-    function.__code__ = made[name].__code__
+    # The code last: another thread may be calling the function just now.
     function.__defaults__ = made[name].__defaults__
     function.__kwdefaults__ = made[name].__kwdefaults__
+    function.__code__ = made[name].__code__
 
 
 def _rule_name(rule: Rule) -> str:
@@ -158,7 +159,11 @@ def _record(op: Primitive) -> list[str]:
         "        _node.restore = _restore",
         "        _node.shape = _shape",
         f"        _node.pullback = {pullback}",
+        "        try:",
         *_save(op),
+        f"            _version = _value._version{'' if op.broadcasts else ' if _shape is not None else None'}",
+        "        except RuntimeError as _error:  # torch.inference_mode",
+        "            raise without_version(op, _error) from _error",
         "        _graph.record(_node)",
     ]
     if not op.broadcasts:
@@ -172,7 +177,7 @@ def _record(op: Primitive) -> list[str]:
         "        _out._data = _value",
         "        _out._requires_grad = True",
         "        _out._node = _node",
-        "        _out._version = _value._version",
+        "        _out._version = _version",
         "        _out._grad = _out._base = _out._views = _out._hooks = None",
         f"        return {f'view_of(_out, {op.parameters[0]})' if op.view else '_out'}",
     ]
@@ -216,16 +221,30 @@ def _save(op: Primitive) -> list[str]:
         else:
             values.append(f"{source}{condition}")
             if _has_version(op, name):
-                version = f"{source}._version if isinstance({source}, Tensor) else None"
+                otherwise = f"{_versions(name)}({source})" if _may_hold_tensors(op, name) else "None"
+                version = f"{source}._version if isinstance({source}, Tensor) else {otherwise}"
                 versions.append(f"({version}){condition}" if condition else version)
-    return [f"        _node.saved = ({''.join(f'{item}, ' for item in [*values, *versions])})"]
+    return [f"            _node.saved = ({''.join(f'{item}, ' for item in [*values, *versions])})"]
 
 
 def _has_version(op: Primitive, name: str) -> bool:
     """Whether a saved value can be changed in place by others: it is a tensor, and not only its shape is kept."""
     if op.keeps_shape_only(name):
         return False
-    return name == "out" or (op.may_be_tensor(name) and not op.takes_list(name))
+    return name == "out" or op.may_be_tensor(name)
+
+
+def _versions(name: str) -> str:
+    """What tells the versions of several tensors."""
+    return "versions_of_results" if name == "out" else "versions_of"
+
+
+def _may_hold_tensors(op: Primitive, name: str) -> bool:
+    """Whether a saved value can be several tensors: a list argument, a tuple of indices, or several results."""
+    if name == "out":
+        return not op.broadcasts
+    annotation = op.signature.parameters[name].annotation
+    return not (isinstance(annotation, str) and annotation.startswith("Tensor"))
 
 
 # The pullback
@@ -246,8 +265,11 @@ def _pullback(op: Primitive, name: str, *, conjugate: bool) -> list[str]:
         targets = [*(_local(n) for n in saved), *(f"{n}_version" for n in versioned)]
         lines.append(f"    {', '.join(targets)}, = node.saved")
     for n in versioned:
+        now = f"{_local(n)}._version"
+        if _may_hold_tensors(op, n):
+            now = f"({now} if isinstance({_local(n)}, Tensor) else {_versions(n)}({_local(n)}))"
         lines += [
-            f"    if {n}_version is not None and {_local(n)}._version != {n}_version:",
+            f"    if {n}_version is not None and {now} != {n}_version:",
             f"        raise modified(node, {n!r}, {_local(n)}, {n}_version)",
         ]
     lines += _rewrap(op, saved)

@@ -14,7 +14,7 @@ import os
 import threading
 import weakref
 from collections import Counter, deque
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from operator import attrgetter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,14 @@ __all__ = ["AutogradGraph"]
 SYNCHRONIZE_EVERY = 8192
 
 _by_sequence = attrgetter("sequence")
-_current: ContextVar[AutogradGraph] = ContextVar("current_graph")
+# The graph on which operations are recorded; `None` or unset if it has to be looked up (see `current_graph`).
+_current: ContextVar[AutogradGraph | None] = ContextVar("current_graph")
+# The open blocks, the innermost last.  Leaving one takes its graph out wherever it stands: blocks in generators needn't
+# end in the order in which they began.
+_blocks: ContextVar[tuple[AutogradGraph, ...]] = ContextVar("open_blocks", default=())
+_of_thread = threading.local()
+_all_graphs: weakref.WeakSet[AutogradGraph] = weakref.WeakSet()
+_registering = threading.Lock()
 
 
 class AutogradGraph:
@@ -76,26 +83,38 @@ class AutogradGraph:
         self._dead: deque[Entry] = deque()
         self._leaves: dict[int, Entry] = {}
         self._has_foreign_parents = False
-        self._tokens: list[Token[AutogradGraph]] = []
+        self._open = 0  # the number of its blocks
         self._lock = threading.RLock()  # one thread may go backward through what another one recorded
         # What recording needs of a graph, bound once.
         self.add_pending = self._pending.append
         self.add_dead = self._dead.append
+        with _registering:
+            _all_graphs.add(self)
 
     # The block
 
     def __enter__(self) -> AutogradGraph:
         if self.closed:
             raise GraphError("this AutogradGraph is closed", hint="make a new one for a new `with` block")
-        self._tokens.append(_current.set(self))
+        with self._lock:
+            self._open += 1
+        _blocks.set((*_blocks.get(), self))
+        _current.set(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _current.reset(self._tokens.pop())
-        if self._tokens:  # an inner block of the same graph
-            return
+        blocks = _blocks.get()
+        if self in blocks:  # not if a generator is closed by another thread or task than the one that ran it
+            innermost = len(blocks) - 1 - blocks[::-1].index(self)
+            blocks = blocks[:innermost] + blocks[innermost + 1 :]
+            _blocks.set(blocks)
+            _current.set(blocks[-1] if blocks else None)
+        with self._lock:
+            self._open -= 1
+            if self._open:  # an inner block of the same graph, or one in another thread
+                return
         has_cycle = error is None and self.check_cycles and self.check_cycle()
         if self.auto_cleanup:
             self.clear()
@@ -103,7 +122,7 @@ class AutogradGraph:
             raise GraphError("Cycle detected in autograd graph")
 
     def clear(self) -> None:
-        """Free every saved value, empty the index and close the graph.
+        """Free every saved value, empty the index and close the graph (a thread's default graph stays open).
 
         Tensors that were computed on it keep their values; `backward` from them raises.
         """
@@ -117,7 +136,18 @@ class AutogradGraph:
         self._index.clear()
         self._pending.clear()
         self._leaves.clear()
-        self.closed = True
+        if self.scoped:
+            self.closed = True
+            self.add_pending = self._refuse
+
+    def _refuse(self, entry: Entry) -> None:
+        """Takes the place of `add_pending` in a closed graph."""
+        node = entry()
+        raise GraphError(
+            f"{'this operation' if node is None else node.name}: can't be recorded, because the current AutogradGraph "
+            f"is closed",
+            hint="don't clear() a graph inside its own block, or compute under no_grad()",
+        )
 
     # Recording
 
@@ -265,7 +295,8 @@ class AutogradGraph:
 
     def backward_order(self, roots: Iterable[Node]) -> list[Node]:
         """As `reverse_toposort_from_tensor`, for several nodes at once."""
-        if self._has_foreign_parents:
+        roots = list(roots)
+        if self._has_foreign_parents or any(root.graph is not self for root in roots):
             return _order_by_walking(roots)
         with self._lock:
             self.synchronize()
@@ -377,7 +408,17 @@ def current_graph() -> AutogradGraph:
     """The graph on which operations are recorded here: that of the innermost block, else the thread's default."""
     graph = graph_of_block(None)
     if graph is None:
-        graph = AutogradGraph(check_cycles=False, auto_cleanup=False)
-        graph.scoped = False
+        graph = getattr(_of_thread, "graph", None)
+        if graph is None:
+            graph = _of_thread.graph = AutogradGraph(check_cycles=False, auto_cleanup=False)
+            graph.scoped = False
         _current.set(graph)
     return graph
+
+
+def forget_leaf(leaf: CustomTensor) -> None:
+    """Let no graph use the node that stands for ``leaf`` again: its values have another shape from now on."""
+    with _registering:
+        graphs = list(_all_graphs)
+    for graph in graphs:
+        graph._leaves.pop(id(leaf), None)

@@ -13,7 +13,8 @@ import torch
 
 from neuronix.autograd.errors import DtypeError, GradientError, ShapeError
 from neuronix.autograd.modes import is_grad_enabled
-from neuronix.autograd.tensor import CustomTensor
+from neuronix.autograd.node import KeepGradient, Node
+from neuronix.autograd.tensor import CustomTensor, version_of
 
 __all__ = ["assign", "check_changeable", "method", "unwrap"]
 
@@ -29,7 +30,7 @@ def method(function: Callable[..., Any], name: str) -> Callable[..., Any]:
             else:  # torch has the function (F.elu_), but no such method
                 values.copy_(unwrap(function(self, *args, **kwargs)))
             if isinstance(self, CustomTensor):
-                self._version = self._data._version  # a change that the user asked for
+                self._version = version_of(self._data)  # a change that the user asked for
             return self
         check_changeable(self, name)
         before = _copy_of(self)
@@ -124,10 +125,24 @@ def assign(target: CustomTensor, result: CustomTensor, name: str) -> None:
                 f"{name}: result type {result.dtype} can't be cast to the desired output type {target.dtype}"
             )
         result = result.to(target.dtype)
+    if target._requires_grad and not result._requires_grad:
+        # As of `y.zero_()`: y has a history still, through which zeros flow.
+        result = torch.where(torch.zeros((), dtype=torch.bool, device=target.device), target, result)  # type: ignore[call-overload]
     target._data.copy_(result._data)
+    if target._node is not None and result._node is not None:
+        _keep_gradient_of(target, target._node, result._node)
     target._node = result._node
     target._requires_grad = result._requires_grad
     target._version = target._data._version
+
+
+def _keep_gradient_of(target: CustomTensor, before: Node, after: Node) -> None:
+    """Let ``retain_grad`` follow its tensor; other hooks stay with the values that they were registered on."""
+    hooks = before.hooks or {}
+    for key, hook in list(hooks.items()):
+        if isinstance(hook, KeepGradient) and hook.tensor() is target:
+            del hooks[key]
+            after.register_hook(hook)
 
 
 def _copy_of(tensor: CustomTensor) -> CustomTensor:

@@ -7,10 +7,11 @@ Both are context variables: each thread, and each asyncio task, has its own valu
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Generator
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 __all__ = ["enable_grad", "is_grad_enabled", "no_grad", "rules_only", "set_grad_enabled"]
 
@@ -47,18 +48,52 @@ class _Mode:
         """Decorate ``function``: the mode holds during each of its calls."""
         kind, value = type(self), self.value
 
-        @functools.wraps(function)
-        def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+        def fresh() -> _Mode:
             # A new object for each call, because several threads may run the decorated function at once.
             mode = object.__new__(kind)
             _Mode.__init__(mode, value)
-            with mode:
+            return mode
+
+        if inspect.isgeneratorfunction(function):
+            return cast("Callable[P, R]", _generator_function(function, fresh))
+
+        @functools.wraps(function)
+        def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+            with fresh():
                 return function(*args, **kwargs)
 
         return inner
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.value})"
+
+
+def _generator_function(function: Callable[..., Any], mode: Callable[[], _Mode]) -> Callable[..., Any]:
+    """The generator function with the mode on while the generator itself runs, not while it waits for its caller."""
+
+    @functools.wraps(function)
+    def inner(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        generator = function(*args, **kwargs)
+        resume: Callable[[Any], Any] = generator.send
+        sent: Any = None
+        try:
+            while True:
+                try:
+                    with mode():
+                        item = resume(sent)
+                except StopIteration as end:
+                    return end.value
+                try:
+                    resume, sent = generator.send, (yield item)
+                except GeneratorExit:
+                    raise
+                except BaseException as error:  # noqa: BLE001  # thrown in by the caller, for the generator to handle
+                    resume, sent = generator.throw, error
+        finally:
+            with mode():
+                generator.close()
+
+    return inner
 
 
 class _FixedMode(_Mode):

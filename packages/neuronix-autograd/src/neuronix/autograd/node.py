@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from neuronix.autograd.primitive import Primitive
     from neuronix.autograd.tensor import CustomTensor
 
-__all__ = ["LeafNode", "Node", "OutputNode"]
+__all__ = ["KeepGradient", "LeafNode", "Node", "OutputNode"]
 
 # Creation order, over all graphs and threads.  A node's parents exist before it does, so going from the highest number
 # down is always a valid order for a backward pass, and the same one for equal programs.
@@ -205,12 +205,27 @@ class HookHandle:
         self.remove()
 
 
+class KeepGradient:
+    """Stands among a node's hooks for a result whose gradient is to be kept in ``.grad`` (``retain_grad``).
+
+    The backward pass sees to it after all other hooks, wherever it stands among them.
+    """
+
+    def __init__(self, tensor: CustomTensor) -> None:
+        self.tensor = weakref.ref(tensor)
+
+    def __call__(self, grad: Any) -> None:
+        """Leave the gradient as it is."""
+
+
 def pull_back_output(node: Node, grad: Any, grads: dict[Node, Any], recording: bool) -> None:
     """An [`OutputNode`][]'s pullback: put ``grad`` at its place in the list that the operation's node receives."""
     del recording  # putting it there is the same in both cases
     parent = node.parents[0]
     if isinstance(node, OutputNode) and parent is not None:
-        grads.setdefault(parent, [None] * node.results)[node.position] = grad
+        gradients = grads.setdefault(parent, [None] * node.results)
+        held = gradients[node.position]  # a recorded pass may have made a second node for the same result
+        gradients[node.position] = grad if held is None else held + grad
 
 
 def pull_back_leaf(node: Node, grad: Any, grads: dict[Node, Any], recording: bool) -> None:

@@ -19,7 +19,7 @@ from neuronix.autograd.errors import (
 )
 from neuronix.autograd.graph import AutogradGraph, current_graph, graph_of_block
 from neuronix.autograd.modes import in_plain_pass, is_grad_enabled, uses_rules_only
-from neuronix.autograd.node import Node, OutputNode, pull_back_output
+from neuronix.autograd.node import NOT_INDEXED, Node, OutputNode, pull_back_output
 from neuronix.autograd.tensor import CustomTensor, new_result
 
 if TYPE_CHECKING:
@@ -155,6 +155,12 @@ def outputs_of(node: Node, values: Sequence[Any]) -> Any:
         if not isinstance(value, Tensor) or not is_differentiable(value.dtype):
             results.append(constant_result(value))
             continue
+        if value.is_inference():
+            raise without_version(node.op, RuntimeError("no version"))
+        output = _output_node(node, position)
+        if output is not None:  # in a recorded pass: a result that is still there
+            results.append(new_result(value, output))
+            continue
         output = OutputNode.__new__(OutputNode)
         output.op = node.op
         output.parents = (node,)
@@ -170,6 +176,17 @@ def outputs_of(node: Node, values: Sequence[Any]) -> Any:
     if hasattr(values, "n_fields"):
         return type(values)(results)  # type: ignore[call-arg]
     return results if isinstance(values, list) else tuple(results)
+
+
+def _output_node(node: Node, position: int) -> OutputNode | None:
+    """The node that stands for one of several results of ``node`` already, if there is one."""
+    if node.entry.index == NOT_INDEXED:  # just recorded
+        return None
+    for entry in node.graph.graph.successors(node.index):
+        child = entry()
+        if isinstance(child, OutputNode) and child.position == position and child.parents[0] is node:
+            return child
+    return None
 
 
 def view_of(out: Any, base: Any) -> Any:
@@ -200,6 +217,33 @@ def shape_of(value: Any) -> Any:
     return value.shape if isinstance(value, (Tensor, CustomTensor)) else torch.Size()
 
 
+def versions_of(values: Any) -> list[int] | None:
+    """How often torch has changed each of several tensors in place; ``None`` where there is none."""
+    if not isinstance(values, (tuple, list)):
+        return None
+    return [value._version for value in values if isinstance(value, Tensor)] or None
+
+
+def versions_of_results(values: Any) -> list[int] | None:
+    """As `versions_of`, of an operation's several results, and of those the integer ones alone.
+
+    A rule that keeps positions, as that of ``max``, doesn't need the values beside them, which may change.
+    """
+    return versions_of([value for value in values if isinstance(value, Tensor) and not is_differentiable(value.dtype)])
+
+
+def without_version(op: Primitive, error: RuntimeError) -> RuntimeError:
+    """The error for a tensor made under ``torch.inference_mode``, in which no later change could be noticed."""
+    if "version" not in str(error):
+        return error
+    return GradientError(
+        f"{op.name}: a tensor made under torch.inference_mode() can't be recorded or saved for a gradient, because "
+        f"it doesn't count its changes",
+        hint="use neuronix.autograd.no_grad() to record nothing, and a .clone() made outside inference_mode for values "
+        "from inside",
+    )
+
+
 def changed_behind(op: Primitive, name: str, tensor: CustomTensor) -> GradientError:
     """The error for a result whose values were changed without the engine's knowledge."""
     return GradientError(
@@ -210,12 +254,18 @@ def changed_behind(op: Primitive, name: str, tensor: CustomTensor) -> GradientEr
     )
 
 
-def modified(node: Node, name: str, value: Tensor, version: int) -> GradientError:
+def modified(node: Node, name: str, value: Any, version: Any) -> GradientError:
     """The error for a saved value that was changed between the forward and the backward pass."""
     what = "its result" if name == "out" else f"its argument {name!r}"
+    if isinstance(value, Tensor):
+        what = f"{what} with shape {tuple(value.shape)}"
+        now: Any = value._version
+    else:
+        what = f"a tensor of {what}"
+        now = versions_of_results(value) if name == "out" else versions_of(value)
     return GradientError(
-        f"{node.name}: {what} with shape {tuple(value.shape)} is needed for the gradient, but has been modified by an "
-        f"inplace operation since the forward pass (version {value._version}, expected {version})",
+        f"{node.name}: {what} is needed for the gradient, but has been modified by an inplace operation since the "
+        f"forward pass (version {now}, expected {version})",
         hint="call backward() before changing it, or change a .clone()",
     )
 
@@ -327,5 +377,8 @@ NAMES: dict[str, Any] = {
     "unwrap_list": unwrap_list,
     "uses_rules_only": uses_rules_only,
     "value_of": value_of,
+    "versions_of": versions_of,
+    "versions_of_results": versions_of_results,
     "view_of": view_of,
+    "without_version": without_version,
 }

@@ -98,8 +98,8 @@ class CustomTensor:
         if values.shape != self._data.shape:
             if self._node is not None:
                 raise ShapeError(
-                    f"the data of a result of {self._node.name!r} with shape {tuple(self._data.shape)} can't be replaced "
-                    f"by one of shape {tuple(values.shape)}: its gradient would have the wrong shape",
+                    f"the data of a result of {self._node.name!r} with shape {tuple(self._data.shape)} can't be "
+                    f"replaced by one of shape {tuple(values.shape)}: its gradient would have the wrong shape",
                     hint="make a new tensor",
                 )
             forget_leaf(self)

@@ -20,7 +20,7 @@ from neuronix.autograd import fallback
 from neuronix.autograd.errors import GradientError
 from neuronix.autograd.inplace import is_recorded, unwrap
 from neuronix.autograd.registry import TORCH_FUNCTIONS
-from neuronix.autograd.tensor import CustomTensor, new_result
+from neuronix.autograd.tensor import CustomTensor, new_result, version_of
 
 __all__ = ["call"]
 
@@ -96,7 +96,7 @@ def _wrap(value: Any, arguments: Sequence[Any]) -> Any:
     if isinstance(value, Tensor):
         for argument in arguments:
             if isinstance(argument, CustomTensor) and argument._data is value:
-                argument._version = value._version
+                argument._version = version_of(value)
                 return argument
         return new_result(value, None)
     if isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
