@@ -149,6 +149,11 @@ FUNCTIONS: list[tuple[Callable[[], Any], type[Exception], str]] = [
         ShapeError,
         "weight has shape (3,)",
     ),
+    (
+        lambda: functional.batch_norm(real(3, 2), None, None, eps=0.0),
+        LayerArgumentError,
+        "eps must be positive, got 0.0",
+    ),
     (lambda: functional.embedding(torch.tensor([0]), real(3, 2), padding_idx=3), ArgumentError, "got 3"),
     (lambda: functional.embedding(torch.tensor([0]), real(3, 2), sparse=True), UnsupportedError, "sparse"),
     (lambda: functional.embedding(0, real(3, 2)), DtypeError, "embedding: the input must be a tensor, got int"),

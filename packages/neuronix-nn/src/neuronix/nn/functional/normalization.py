@@ -22,6 +22,7 @@ from torch import Tensor
 
 from neuronix.autograd import CustomTensor, composite, ops, primitive
 from neuronix.autograd.errors import ArgumentError, ShapeError
+from neuronix.nn.errors import LayerArgumentError
 from neuronix.nn.functional.arguments import rank
 from neuronix.nn.tensor_like import TensorLike
 
@@ -173,19 +174,22 @@ def batch_norm(
     Raises:
         ShapeError: If the shapes don't fit, or if a channel has a single value in training, whose variance is 0.
         ArgumentError: If the running statistics are needed and missing.
+        LayerArgumentError: If ``eps`` isn't positive.
 
     Example:
         >>> import torch
         >>> from neuronix.nn import functional
-        >>> out = functional.batch_norm(torch.tensor([[1.0], [3.0]]), None, None, training=True, eps=0.0)
-        >>> out.tolist()
-        [[-1.0], [1.0]]
+        >>> functional.batch_norm(torch.tensor([[1.0], [3.0]]), None, None, training=True)
+        CustomTensor([[-1.0000],
+                      [ 1.0000]])
 
     References:
         Ioffe & Szegedy 2015, Batch normalization, Algorithm 1.
     """
     if rank(input, "batch_norm") < 2:
         raise ShapeError(f"batch_norm: expected input (N, C, …), got shape {tuple(input.shape)}")
+    if eps <= 0.0:
+        raise LayerArgumentError(f"batch_norm: eps must be positive, got {eps}")
     channels = input.shape[1]
     for position, value in enumerate((running_mean, running_var, weight, bias)):
         if value is not None and value.shape != (channels,):

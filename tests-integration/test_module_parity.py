@@ -1,0 +1,159 @@
+"""Layers and losses against torch's own database of modules: every input that it lists for those that we have.
+
+For each of its samples the same constructor arguments make torch's module and ours.  Compared are the names of the
+parameters and of the state, outputs, running statistics, and the gradients of inputs and parameters of first and second
+order, in training and in evaluation.  While Neuronix is at work, torch's differentiation is replaced by functions that
+raise.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.testing._internal.common_modules import ModuleInfo, ModuleInput, module_db
+from torch.utils._pytree import tree_map
+
+from neuronix import losses, nn
+from neuronix.autograd import testing
+
+DTYPES = [torch.float64, torch.float32]
+
+
+# The database's inputs of this loss come so close to 0 and 1 that second derivatives reach 1e4 and lose digits.
+LOOSER = {("BCELoss", torch.float64): 1e-9, ("BCELoss", torch.float32): 1e-3}
+
+
+def find(name: str) -> Any:
+    """Our class of that name, if there is one."""
+    for library in (nn, losses):
+        if name in library.__all__:
+            return getattr(library, name)
+    return None
+
+
+INFOS = {info.module_cls.__name__: info for info in module_db if find(info.module_cls.__name__) is not None}
+
+
+def samples(info: ModuleInfo, dtype: torch.dtype, training: bool) -> list[ModuleInput]:
+    """What the database lists, drawn from a seed of its own."""
+    torch.manual_seed(0)
+    listed: list[ModuleInput] = info.module_inputs_func(
+        info, device="cpu", dtype=dtype, requires_grad=True, training=training
+    )
+    return listed
+
+
+def described(sample: ModuleInput) -> str:
+    given = [*map(str, sample.constructor_input.args)]
+    given += [f"{key}={value}" for key, value in sample.constructor_input.kwargs.items()]
+    text = ",".join(" ".join(each.split())[:30] for each in given)
+    return f"({text}){'-' + sample.desc if sample.desc else ''}".replace(" ", "_")
+
+
+ROWS = [
+    pytest.param(name, number, dtype, training, id=f"{name}{described(sample)}-{str(dtype)[6:]}-{mode}")
+    for name, info in INFOS.items()
+    for dtype in DTYPES
+    for training, mode in ([(True, "train"), (False, "eval")] if info.train_and_eval_differ else [(True, "train")])
+    for number, sample in enumerate(samples(info, dtype, training))
+]
+
+
+def made(factory: Callable[..., Any], sample: ModuleInput, dtype: torch.dtype, training: bool) -> Any:
+    torch.manual_seed(1)
+    arguments = copy.deepcopy(sample.constructor_input)
+    return factory(*arguments.args, **arguments.kwargs).to(dtype).train(training)
+
+
+def as_leaf(value: Any) -> Any:
+    """A leaf of its own: the database has results among its inputs, and the same one twice."""
+    return value.detach().clone().requires_grad_(value.requires_grad) if isinstance(value, torch.Tensor) else value
+
+
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides the total loss")  # both sides say so of KLDivLoss
+@pytest.mark.parametrize("name, number, dtype, training", ROWS)
+def test_module_equals_torchs(name: str, number: int, dtype: torch.dtype, training: bool) -> None:
+    info = INFOS[name]
+    sample = samples(info, dtype, training)[number]
+    theirs = made(info.module_cls, sample, dtype, training)
+    ours = made(find(name), sample, dtype, training)
+
+    expected_parameters = dict(theirs.named_parameters())
+    parameters = dict(ours.named_parameters())
+    assert list(parameters) == list(expected_parameters)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    for key, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[key], value, rtol=0, atol=0)  # the same seed, the same numbers
+    assert [name for name, _ in ours.named_modules()] == [name for name, _ in theirs.named_modules()]
+
+    forward = sample.forward_input
+    testing.check_against_torch(
+        lambda *args: ours(*args, **forward.kwargs),
+        *tree_map(as_leaf, forward.args),
+        torch_function=lambda *args: theirs(*args, **forward.kwargs),
+        torch_grad=torch.autograd.grad,
+        refused=(torch.autograd, torch.autograd.functional, torch.func, torch.Tensor),
+        parameters={key: (parameter, expected_parameters[key]) for key, parameter in parameters.items()},
+        second_order=info.supports_gradgrad,
+        rtol=LOOSER.get((name, dtype)),
+    )
+    for key, value in theirs.state_dict().items():  # running statistics have moved alike
+        tolerance = 1e-12 if dtype is torch.float64 else 1e-6
+        torch.testing.assert_close(ours.state_dict()[key], value, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", sorted(INFOS))
+def test_arguments_are_torchs(name: str) -> None:
+    """Names, order and defaults of the constructor."""
+    theirs = inspect.signature(INFOS[name].module_cls)
+    if any(p.kind is p.VAR_POSITIONAL for p in theirs.parameters.values()):
+        theirs = inspect.Signature()  # torch's Module takes, and ignores, whatever it is given
+    expected = {key: (p.kind, p.default) for key, p in theirs.parameters.items()}
+    ours = inspect.signature(find(name))
+    assert {key: (p.kind, p.default) for key, p in ours.parameters.items()} == expected
+    assert list(ours.parameters) == list(expected)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, info in INFOS.items() if info.module_error_inputs_func))
+def test_refuses_what_torch_refuses(name: str) -> None:
+    info = INFOS[name]
+    for training in (True, False):
+        for each in info.module_error_inputs_func(
+            info, device="cpu", dtype=torch.float64, requires_grad=False, training=training
+        ):
+            given = each.module_error_input
+            arguments = given.constructor_input
+            with pytest.raises(each.error_type):
+                module = find(name)(*arguments.args, **arguments.kwargs)
+                module.train(training)(*given.forward_input.args, **given.forward_input.kwargs)
+
+
+def test_the_database_lists_what_is_expected() -> None:
+    """A newer torch may list more, never less: an empty table would let everything pass."""
+    layers = (
+        "Linear Conv1d Conv2d Conv3d BatchNorm1d BatchNorm2d BatchNorm3d LayerNorm Embedding MaxPool1d MaxPool2d "
+        "MaxPool3d AvgPool1d AvgPool2d AvgPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d ReLU ReLU6 "
+        "LeakyReLU ELU SELU GELU SiLU Mish Sigmoid Tanh Softplus Softmax LogSoftmax"
+    )
+    assert set(layers.split()) <= set(INFOS)
+    assert {"MSELoss", "CrossEntropyLoss", "BCEWithLogitsLoss"} <= set(INFOS)
+    assert len(ROWS) > 400
+
+
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides the total loss")
+def test_constants_of_inputs_are_left_alone() -> None:
+    """The database's inputs may be shared between samples: no layer changes what it is given."""
+    for name, info in INFOS.items():
+        for sample in samples(info, torch.float64, True):
+            before = tree_map(
+                lambda value: value.clone() if isinstance(value, torch.Tensor) else value, sample.forward_input.args
+            )
+            made(find(name), sample, torch.float64, True)(*sample.forward_input.args, **sample.forward_input.kwargs)
+            for a, b in zip(before, sample.forward_input.args, strict=True):
+                if isinstance(a, torch.Tensor):
+                    torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True, msg=name)
