@@ -34,21 +34,8 @@ __all__ = ["Primitive", "Shape", "composite", "primitive"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Annotations of parameters that are never tensors: nothing needs to be unwrapped there.
-_PLAIN_ANNOTATIONS = frozenset(
-    {
-        "bool",
-        "int",
-        "str",
-        "float",
-        "None",
-        "torch.dtype",
-        "torch.device",
-        "torch.Size",
-        "Sequence[int]",
-        "tuple[int, ...]",
-    }
-)
+# A parameter whose annotation names none of these is never a tensor: nothing needs to be unwrapped there.
+_TENSOR_ANNOTATIONS = ("Tensor", "Any", "object")
 _RESERVED = ("grad", "out", "needs")
 
 
@@ -173,11 +160,11 @@ class Primitive:
         return isinstance(annotation, str) and annotation.startswith("Sequence[Tensor")
 
     def may_be_tensor(self, name: str) -> bool:
-        """Whether the parameter can be a tensor, judging by its annotation."""
+        """Whether the parameter can be a tensor, judging by its annotation (without one it can)."""
         annotation = self.signature.parameters[name].annotation
-        if not isinstance(annotation, str):
-            return annotation not in (bool, int, str, float)
-        return not all(part.strip() in _PLAIN_ANNOTATIONS for part in annotation.split("|"))
+        if annotation is inspect.Parameter.empty:
+            return True
+        return any(word in str(annotation) for word in _TENSOR_ANNOTATIONS)
 
     @property
     def distinct_rules(self) -> list[Rule]:
@@ -270,8 +257,8 @@ def primitive(
 
     Args:
         forward: The function.  A parameter annotated ``Sequence[Tensor]`` is a list of tensors.
-        broadcasts: Whether tensor arguments broadcast against each other to the shape of the result.  The engine sums the
-            gradients back.
+        broadcasts: Whether tensor arguments broadcast against each other to the shape of the result.  The engine sums
+            the gradients back.
         view: Whether the result shares the first argument's memory.
         holomorphic: Whether the rules, written for real numbers, also hold for complex ones (the engine then adds the
             conjugations).  ``False`` for operations such as ``abs`` whose rules state the complex case themselves.

@@ -1,39 +1,14 @@
-"""What the functions of this folder share: sizes for each axis, checks of arguments, calls of primitives in rules."""
+"""What the functions of this folder share: sizes for each axis, and checks of arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
-from neuronix.autograd import CustomTensor, ops
+from neuronix.autograd import ops
 from neuronix.autograd.errors import ArgumentError, DtypeError, ShapeError
 from neuronix.nn.tensor_like import TensorLike
 
-__all__ = ["batched", "in_rule", "rank", "sizes"]
-
-
-def in_rule(op: Any) -> Callable[..., Tensor]:
-    """``op`` as a rule calls it: a primitive that is the adjoint of another one.
-
-    A rule is handed plain tensors in a first-order pass, where nothing is to be recorded, and `CustomTensor`s when the
-    pass itself is differentiated.
-
-    Args:
-        op: The primitive; the first two arguments are its tensors.
-
-    Returns:
-        A function of the same arguments.
-    """
-    forward = op.primitive.forward
-
-    def call(first: Any, second: Any, *rest: Any) -> Any:
-        if isinstance(first, CustomTensor) or isinstance(second, CustomTensor):
-            return op(first, second, *rest)
-        return forward(first, second, *rest)
-
-    return call
+__all__ = ["batched", "rank", "sizes"]
 
 
 def sizes(value: Any, dimensions: int, name: str) -> tuple[int, ...]:

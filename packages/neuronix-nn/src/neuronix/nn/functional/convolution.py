@@ -15,13 +15,14 @@ convolution is `convolution_input` seen as a forward operation: the flag ``trans
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from neuronix.autograd import CustomTensor, Shape, composite, primitive
 from neuronix.autograd.errors import ArgumentError
-from neuronix.nn.functional.arguments import batched, in_rule, sizes
+from neuronix.nn.functional.arguments import batched, sizes
 from neuronix.nn.tensor_like import TensorLike
 
 __all__ = [
@@ -40,50 +41,33 @@ __all__ = [
 _convolution_backward = torch.ops.aten.convolution_backward.default
 
 
-@primitive(names="convolution", aten="convolution.default")
-def convolution(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    transposed: bool,
-    output_padding: tuple[int, ...],
-    groups: int,
-) -> Tensor:
-    """Convolution in any number of dimensions, of a batch; the functions below spell out its arguments."""
-    return torch.convolution(x, weight, bias, stride, padding, dilation, transposed, output_padding, groups)
+class Geometry(NamedTuple):
+    """How a kernel is laid over its input: ATen's arguments in ATen's order, one number for each spatial axis."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    transposed: bool
+    output_padding: tuple[int, ...]
+    groups: int
+
+
+@primitive
+def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """∂T/∂g: convolution of a batch in any number of dimensions; the functions below spell out its arguments."""
+    return torch.convolution(x, weight, bias, *geometry)
 
 
 @convolution.vjp("x")
-def convolution_wrt_x(
-    grad: Tensor,
-    x: Shape,
-    weight: Tensor,
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    transposed: bool,
-    output_padding: tuple[int, ...],
-    groups: int,
-) -> Tensor:
-    return _input(grad, weight, x, stride, padding, dilation, transposed, output_padding, groups)
+def convolution_wrt_x(grad: Tensor, x: Shape, weight: Tensor, geometry: Geometry) -> Tensor:
+    result: Tensor = convolution_input(grad, weight, x, geometry)
+    return result
 
 
 @convolution.vjp("weight")
-def convolution_wrt_weight(
-    grad: Tensor,
-    x: Tensor,
-    weight: Shape,
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    transposed: bool,
-    output_padding: tuple[int, ...],
-    groups: int,
-) -> Tensor:
-    return _weight(grad, x, weight, stride, padding, dilation, transposed, output_padding, groups)
+def convolution_wrt_weight(grad: Tensor, x: Tensor, weight: Shape, geometry: Geometry) -> Tensor:
+    result: Tensor = convolution_weight(grad, x, weight, geometry)
+    return result
 
 
 @convolution.vjp("bias")
@@ -93,106 +77,52 @@ def convolution_wrt_bias(grad: Tensor) -> Tensor:
 
 
 @primitive
-def convolution_input(
-    g: Tensor,
-    weight: Tensor,
-    shape: torch.Size,
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    transposed: bool,
-    output_padding: tuple[int, ...],
-    groups: int,
-) -> Tensor:
+def convolution_input(g: Tensor, weight: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
     """∂T/∂x: what a convolution's input of ``shape`` receives from the gradient ``g`` of the result."""
     like = g.new_empty(shape)  # only its shape is read
-    mask = (True, False, False)
-    grads: tuple[Tensor, ...] = _convolution_backward(
-        g, like, weight, None, stride, padding, dilation, transposed, output_padding, groups, mask
-    )
-    return grads[0]
+    result: Tensor = _convolution_backward(g, like, weight, None, *geometry, (True, False, False))[0]
+    return result
 
 
 @convolution_input.vjp("g")
-def convolution_input_wrt_g(
-    grad: Tensor,
-    weight: Tensor,
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    transposed: bool,
-    output_padding: tuple[int, ...],
-    groups: int,
-) -> Tensor:
-    return _forward(grad, weight, None, stride, padding, dilation, transposed, output_padding, groups)
+def convolution_input_wrt_g(grad: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    result: Tensor = convolution(grad, weight, None, geometry)
+    return result
 
 
 @convolution_input.vjp("weight")
-def convolution_input_wrt_weight(
-    grad: Tensor,
-    g: Tensor,
-    weight: Shape,
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    transposed: bool,
-    output_padding: tuple[int, ...],
-    groups: int,
-) -> Tensor:
-    return _weight(g, grad, weight, stride, padding, dilation, transposed, output_padding, groups)
+def convolution_input_wrt_weight(grad: Tensor, g: Tensor, weight: Shape, geometry: Geometry) -> Tensor:
+    result: Tensor = convolution_weight(g, grad, weight, geometry)
+    return result
 
 
 @primitive
-def convolution_weight(
-    g: Tensor,
-    x: Tensor,
-    shape: torch.Size,
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    transposed: bool,
-    output_padding: tuple[int, ...],
-    groups: int,
-) -> Tensor:
+def convolution_weight(g: Tensor, x: Tensor, shape: torch.Size, geometry: Geometry) -> Tensor:
     """∂T/∂w: what a convolution's weight of ``shape`` receives from the gradient ``g`` of the result."""
     like = g.new_empty(shape)  # only its shape is read
-    mask = (False, True, False)
-    grads: tuple[Tensor, ...] = _convolution_backward(
-        g, x, like, None, stride, padding, dilation, transposed, output_padding, groups, mask
-    )
-    return grads[1]
+    result: Tensor = _convolution_backward(g, x, like, None, *geometry, (False, True, False))[1]
+    return result
 
 
 @convolution_weight.vjp("g")
-def convolution_weight_wrt_g(
-    grad: Tensor,
-    x: Tensor,
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    transposed: bool,
-    output_padding: tuple[int, ...],
-    groups: int,
-) -> Tensor:
-    return _forward(x, grad, None, stride, padding, dilation, transposed, output_padding, groups)
+def convolution_weight_wrt_g(grad: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
+    result: Tensor = convolution(x, grad, None, geometry)
+    return result
 
 
 @convolution_weight.vjp("x")
-def convolution_weight_wrt_x(
-    grad: Tensor,
-    g: Tensor,
-    x: Shape,
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    transposed: bool,
-    output_padding: tuple[int, ...],
-    groups: int,
-) -> Tensor:
-    return _input(g, grad, x, stride, padding, dilation, transposed, output_padding, groups)
+def convolution_weight_wrt_x(grad: Tensor, g: Tensor, x: Shape, geometry: Geometry) -> Tensor:
+    result: Tensor = convolution_input(g, grad, x, geometry)
+    return result
 
 
-_forward, _input, _weight = in_rule(convolution), in_rule(convolution_input), in_rule(convolution_weight)
+@composite(names="convolution", aten="convolution.default")
+def aten_convolution(x: TensorLike, weight: TensorLike, bias: TensorLike | None, *geometry: Any) -> CustomTensor:
+    """The same with ATen's arguments, for functions of torch's that are taken apart."""
+    stride, padding, dilation, transposed, output_padding, groups = geometry
+    arguments = Geometry(tuple(stride), tuple(padding), tuple(dilation), transposed, tuple(output_padding), groups)
+    out: CustomTensor = convolution(x, weight, bias, arguments)
+    return out
 
 
 def _convolve(
@@ -212,7 +142,8 @@ def _convolve(
         margin, surplus = named_padding(padding, weight.shape[2:], steps, spread)
     else:
         margin = sizes(padding, dimensions, "padding")
-    out: CustomTensor = convolution(x, weight, bias, steps, margin, spread, False, (0,) * dimensions, groups)
+    geometry = Geometry(steps, margin, spread, False, (0,) * dimensions, groups)
+    out: CustomTensor = convolution(x, weight, bias, geometry)
     for axis, extra in enumerate(surplus, 2):
         if extra:
             out = out.narrow(axis, extra, out.shape[axis] - extra)
@@ -331,17 +262,15 @@ def _convolve_transposed(
     dilation: int | Iterable[int],
 ) -> CustomTensor:
     x, unbatched = batched(input, dimensions, "conv_transpose")
-    out: CustomTensor = convolution(
-        x,
-        weight,
-        bias,
-        sizes(stride, dimensions, "stride"),
-        sizes(padding, dimensions, "padding"),
-        sizes(dilation, dimensions, "dilation"),
-        True,
-        sizes(output_padding, dimensions, "output_padding"),
-        groups,
+    geometry = Geometry(
+        stride=sizes(stride, dimensions, "stride"),
+        padding=sizes(padding, dimensions, "padding"),
+        dilation=sizes(dilation, dimensions, "dilation"),
+        transposed=True,
+        output_padding=sizes(output_padding, dimensions, "output_padding"),
+        groups=groups,
     )
+    out: CustomTensor = convolution(x, weight, bias, geometry)
     return out.squeeze(0) if unbatched else out
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from neuronix.autograd import CustomTensor, Shape, composite, primitive
 from neuronix.autograd.errors import ArgumentError, UnsupportedError
-from neuronix.nn.functional.arguments import in_rule, rank
+from neuronix.nn.functional.arguments import rank
 from neuronix.nn.tensor_like import TensorLike
 
 __all__ = ["embedding"]
@@ -25,7 +25,8 @@ def embedding_rows(
 def embedding_rows_wrt_weight(
     grad: Tensor, weight: Shape, indices: Tensor, padding_idx: int, scale_grad_by_freq: bool
 ) -> Tensor:
-    return _scatter_rows(grad, indices, weight[0], padding_idx, scale_grad_by_freq)
+    table: Tensor = scatter_rows(grad, indices, weight[0], padding_idx, scale_grad_by_freq)
+    return table
 
 
 @primitive(aten="embedding_dense_backward.default")
@@ -48,9 +49,6 @@ def scatter_rows_wrt_rows(
         counts = torch.bincount(indices.reshape(-1), minlength=num_weights)
         factor = factor / counts[indices]
     return rows * factor.unsqueeze(-1)
-
-
-_scatter_rows = in_rule(scatter_rows)
 
 
 @composite(names="nn.functional.embedding")

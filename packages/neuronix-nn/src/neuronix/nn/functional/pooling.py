@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neuronix.autograd import CustomTensor, Shape, composite, ops, primitive
-from neuronix.nn.functional.arguments import batched, in_rule, sizes
+from neuronix.nn.functional.arguments import batched, sizes
 from neuronix.nn.tensor_like import TensorLike
 
 __all__ = [
@@ -65,7 +65,8 @@ def max_pool(
 @max_pool.vjp("x")
 def max_pool_wrt_x(grad: Tensor, x: Shape, kernel_size: tuple[int, ...], winners: list[Tensor]) -> Tensor:
     # the maximum follows its winner and nothing else; a pixel may win several windows
-    return _scatter_planes(grad, winners[0], x, len(kernel_size))
+    result: Tensor = scatter_planes(grad, winners[0], x, len(kernel_size))
+    return result
 
 
 @max_pool.fused("x")
@@ -81,7 +82,7 @@ def max_pool_kernel(
 ) -> Tensor:
     kernel = _MAX_POOL_KERNELS.get(len(kernel_size))
     if kernel is None:
-        return _scatter_planes(grad, winners[0], x, len(kernel_size))
+        return max_pool_wrt_x(grad, x, kernel_size, winners)
     return kernel(grad, grad.new_empty(x), kernel_size, stride, padding, dilation, ceil_mode, winners[0])
 
 
@@ -93,7 +94,8 @@ def gather_planes(x: Tensor, positions: Tensor, axes: int) -> Tensor:
 
 @gather_planes.vjp("x")
 def gather_planes_wrt_x(grad: Tensor, x: Shape, positions: Tensor, axes: int) -> Tensor:
-    return _scatter_planes(grad, positions, x, axes)
+    result: Tensor = scatter_planes(grad, positions, x, axes)
+    return result
 
 
 @primitive
@@ -105,10 +107,8 @@ def scatter_planes(values: Tensor, positions: Tensor, shape: torch.Size, axes: i
 
 @scatter_planes.vjp("values")
 def scatter_planes_wrt_values(grad: Tensor, positions: Tensor, axes: int) -> Tensor:
-    return _gather_planes(grad, positions, axes)
-
-
-_gather_planes, _scatter_planes = in_rule(gather_planes), in_rule(scatter_planes)
+    result: Tensor = gather_planes(grad, positions, axes)
+    return result
 
 
 def _max_pool(
@@ -271,7 +271,10 @@ def avg_pool_wrt_x(
     count_include_pad: bool,
     divisor_override: int | None,
 ) -> Tensor:
-    return _spread(grad, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    result: Tensor = avg_pool_adjoint(
+        grad, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
+    return result
 
 
 @primitive
@@ -301,10 +304,8 @@ def avg_pool_adjoint_wrt_g(
     count_include_pad: bool,
     divisor_override: int | None,
 ) -> Tensor:
-    return _average(grad, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-
-
-_average, _spread = in_rule(avg_pool), in_rule(avg_pool_adjoint)
+    result: Tensor = avg_pool(grad, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return result
 
 
 def _avg_pool(
@@ -413,7 +414,8 @@ def adaptive_avg_pool(x: Tensor, output_size: tuple[int, ...]) -> Tensor:
 
 @adaptive_avg_pool.vjp("x")
 def adaptive_avg_pool_wrt_x(grad: Tensor, x: Shape, output_size: tuple[int, ...]) -> Tensor:
-    return _adaptive_spread(grad, x, output_size)
+    result: Tensor = adaptive_avg_pool_adjoint(grad, x, output_size)
+    return result
 
 
 @primitive
@@ -424,10 +426,8 @@ def adaptive_avg_pool_adjoint(g: Tensor, shape: torch.Size, output_size: tuple[i
 
 @adaptive_avg_pool_adjoint.vjp("g")
 def adaptive_avg_pool_adjoint_wrt_g(grad: Tensor, output_size: tuple[int, ...]) -> Tensor:
-    return _adaptive_average(grad, output_size)
-
-
-_adaptive_average, _adaptive_spread = in_rule(adaptive_avg_pool), in_rule(adaptive_avg_pool_adjoint)
+    result: Tensor = adaptive_avg_pool(grad, output_size)
+    return result
 
 
 def _adaptive_avg_pool(dimensions: int, input: TensorLike, output_size: Any) -> CustomTensor:
