@@ -19,9 +19,9 @@ __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 
 
 class _BatchNorm(Module):
-    """Batch normalisation of inputs whose number of axes is one of `ranks`."""
+    """Batch normalisation of inputs whose number of axes is one of `_ranks`."""
 
-    ranks: ClassVar[tuple[int, ...]]
+    _ranks: ClassVar[tuple[int, ...]]
 
     weight: Parameter | None  # (num_features,)
     bias: Parameter | None  # (num_features,)
@@ -76,8 +76,8 @@ class _BatchNorm(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply the layer; in training, move the running statistics."""
-        if rank(input, type(self).__name__) not in self.ranks:
-            wanted = " or ".join(f"{ndim}D" for ndim in self.ranks)
+        if rank(input, type(self).__name__) not in self._ranks:
+            wanted = " or ".join(f"{ndim}D" for ndim in self._ranks)
             raise ShapeError(f"{type(self).__name__}: expected {wanted} input, got shape {tuple(input.shape)}")
         counted = self.num_batches_tracked if self.training else None
         momentum = self.momentum
@@ -115,7 +115,7 @@ class BatchNorm1d(_BatchNorm):
         torch.Size([8, 3])
     """
 
-    ranks = (2, 3)
+    _ranks = (2, 3)
 
 
 class BatchNorm2d(_BatchNorm):
@@ -150,7 +150,7 @@ class BatchNorm2d(_BatchNorm):
         A batch that is refused isn't counted.
     """
 
-    ranks = (4,)
+    _ranks = (4,)
 
 
 class BatchNorm3d(_BatchNorm):
@@ -163,4 +163,4 @@ class BatchNorm3d(_BatchNorm):
         torch.Size([2, 1, 2, 2, 2])
     """
 
-    ranks = (5,)
+    _ranks = (5,)

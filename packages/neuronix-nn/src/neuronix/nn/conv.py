@@ -22,9 +22,9 @@ PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class _ConvNd(Module):
-    """A convolution over `dimensions` spatial axes."""
+    """A convolution over `_dimensions` spatial axes."""
 
-    dimensions: ClassVar[int]
+    _dimensions: ClassVar[int]
 
     padding: str | tuple[int, ...]
     weight: Parameter  # (out_channels, in_channels / groups, kernel axes …)
@@ -58,14 +58,14 @@ class _ConvNd(Module):
         self.groups = groups
         self.padding_mode = padding_mode
         try:
-            self.kernel_size = sizes(kernel_size, self.dimensions, "kernel_size")
-            self.stride = sizes(stride, self.dimensions, "stride")
-            self.dilation = sizes(dilation, self.dimensions, "dilation")
+            self.kernel_size = sizes(kernel_size, self._dimensions, "kernel_size")
+            self.stride = sizes(stride, self._dimensions, "stride")
+            self.dilation = sizes(dilation, self._dimensions, "dilation")
             if isinstance(padding, str):
                 named_padding(padding, self.kernel_size, self.stride, self.dilation)  # refuses what can't be
                 self.padding = padding
             else:
-                self.padding = sizes(padding, self.dimensions, "padding")
+                self.padding = sizes(padding, self._dimensions, "padding")
         except RuntimeError as error:
             raise LayerArgumentError(f"{name}: {error}") from error
         self.weight = Parameter(
@@ -88,7 +88,7 @@ class _ConvNd(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply the layer to (N, in_channels, spatial axes …) or (in_channels, spatial axes …)."""
-        convolve = _FUNCTIONS[self.dimensions]
+        convolve = _FUNCTIONS[self._dimensions]
         if self.padding_mode == "zeros":
             return convolve(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
         x = input if isinstance(input, CustomTensor) else CustomTensor(input)
@@ -107,8 +107,8 @@ class _ConvNd(Module):
         """The constructor's arguments, those of them that aren't the default."""
         parts = [
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}",
-            f"padding={self.padding}" if self.padding != (0,) * self.dimensions else "",
-            f"dilation={self.dilation}" if self.dilation != (1,) * self.dimensions else "",
+            f"padding={self.padding}" if self.padding != (0,) * self._dimensions else "",
+            f"dilation={self.dilation}" if self.dilation != (1,) * self._dimensions else "",
             f"groups={self.groups}" if self.groups != 1 else "",
             "bias=False" if self.bias is None else "",
             f"padding_mode={self.padding_mode}" if self.padding_mode != "zeros" else "",
@@ -129,7 +129,7 @@ class Conv1d(_ConvNd):
         torch.Size([1, 4, 8])
     """
 
-    dimensions = 1
+    _dimensions = 1
 
 
 class Conv2d(_ConvNd):
@@ -164,7 +164,7 @@ class Conv2d(_ConvNd):
         Conv2d(3, 8, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1))
     """
 
-    dimensions = 2
+    _dimensions = 2
 
 
 class Conv3d(_ConvNd):
@@ -177,4 +177,4 @@ class Conv3d(_ConvNd):
         torch.Size([1, 2, 2, 2, 2])
     """
 
-    dimensions = 3
+    _dimensions = 3

@@ -26,7 +26,7 @@ __all__ = [
 class _MaxPoolNd(Module):
     """Maxima of windows."""
 
-    function: ClassVar[Callable[..., Any]]
+    _function: ClassVar[Callable[..., Any]]
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class _MaxPoolNd(Module):
 
     def forward(self, input: TensorLike) -> Any:
         """Apply the layer; with ``return_indices`` the positions of the maxima are the second result."""
-        return type(self).function(
+        return type(self)._function(
             input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
         )
 
@@ -69,7 +69,7 @@ class MaxPool1d(_MaxPoolNd):
         [[4.0, 3.0]]
     """
 
-    function = staticmethod(functional.max_pool1d)
+    _function = staticmethod(functional.max_pool1d)
 
 
 class MaxPool2d(_MaxPoolNd):
@@ -92,7 +92,7 @@ class MaxPool2d(_MaxPoolNd):
         torch.Size([1, 3, 4, 4])
     """
 
-    function = staticmethod(functional.max_pool2d)
+    _function = staticmethod(functional.max_pool2d)
 
 
 class MaxPool3d(_MaxPoolNd):
@@ -105,7 +105,7 @@ class MaxPool3d(_MaxPoolNd):
         torch.Size([1, 3, 4, 4, 4])
     """
 
-    function = staticmethod(functional.max_pool3d)
+    _function = staticmethod(functional.max_pool3d)
 
 
 class AvgPool1d(Module):
@@ -151,7 +151,7 @@ def _single(size: Size) -> tuple[int, ...]:
 class _AvgPoolNd(Module):
     """Means of windows of two or three axes."""
 
-    function: ClassVar[Callable[..., CustomTensor]]
+    _function: ClassVar[Callable[..., CustomTensor]]
 
     def __init__(
         self,
@@ -172,7 +172,7 @@ class _AvgPoolNd(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply the layer."""
-        return type(self).function(
+        return type(self)._function(
             input,
             self.kernel_size,
             self.stride,
@@ -207,7 +207,7 @@ class AvgPool2d(_AvgPoolNd):
         torch.Size([1, 3, 4, 4])
     """
 
-    function = staticmethod(functional.avg_pool2d)
+    _function = staticmethod(functional.avg_pool2d)
 
 
 class AvgPool3d(_AvgPoolNd):
@@ -220,13 +220,13 @@ class AvgPool3d(_AvgPoolNd):
         torch.Size([1, 3, 4, 4, 4])
     """
 
-    function = staticmethod(functional.avg_pool3d)
+    _function = staticmethod(functional.avg_pool3d)
 
 
 class _AdaptiveAvgPoolNd(Module):
     """Means over a grid of windows that covers the image, whatever its size."""
 
-    function: ClassVar[Callable[..., CustomTensor]]
+    _function: ClassVar[Callable[..., CustomTensor]]
 
     def __init__(self, output_size: int | tuple[int | None, ...] | None) -> None:
         super().__init__()
@@ -234,7 +234,7 @@ class _AdaptiveAvgPoolNd(Module):
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply the layer."""
-        return type(self).function(input, self.output_size)
+        return type(self)._function(input, self.output_size)
 
     def extra_repr(self) -> str:
         """The constructor's argument."""
@@ -251,7 +251,7 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
         [[2.5, 2.5]]
     """
 
-    function = staticmethod(functional.adaptive_avg_pool1d)
+    _function = staticmethod(functional.adaptive_avg_pool1d)
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
@@ -267,7 +267,7 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
         torch.Size([1, 3, 1, 1])
     """
 
-    function = staticmethod(functional.adaptive_avg_pool2d)
+    _function = staticmethod(functional.adaptive_avg_pool2d)
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
@@ -280,4 +280,4 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
         torch.Size([1, 3, 7, 1, 2])
     """
 
-    function = staticmethod(functional.adaptive_avg_pool3d)
+    _function = staticmethod(functional.adaptive_avg_pool3d)
