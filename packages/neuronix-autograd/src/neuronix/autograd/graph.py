@@ -209,8 +209,10 @@ class AutogradGraph:
     def synchronize(self) -> None:
         """Bring the index up to date: add the nodes recorded since the last time, remove those that died."""
         with self._lock:
-            self._add_pending()
             self._remove_dead()
+            self._add_pending()
+            if not self._index.num_nodes():
+                self._has_foreign_parents = False
 
     def _add_pending(self) -> None:
         pending, added = self._pending, []
@@ -240,7 +242,9 @@ class AutogradGraph:
                 entry.index = NOT_INDEXED
             if entry.leaf_key is not None and self._leaves.get(entry.leaf_key) is entry:
                 del self._leaves[entry.leaf_key]
-        if removed:
+        if len(removed) == self._index.num_nodes():  # the usual case: the last training step has gone as a whole
+            self._index.clear()
+        else:
             self._index.remove_nodes_from(removed)
 
     @property
