@@ -19,7 +19,7 @@ from neuronix.autograd.errors import (
     UnsupportedError,
 )
 from neuronix.nn import functional
-from neuronix.nn.errors import LayerArgumentError
+from neuronix.nn.errors import LayerArgumentError, ModuleTypeError
 
 # Layers that can't be made
 
@@ -43,6 +43,13 @@ MAKING: list[tuple[Callable[[], Any], type[Exception], type[Exception], str]] = 
         "kernel_size must be one number, or 2 of them",
     ),
     (lambda: nn.Dropout(2.0), LayerArgumentError, ValueError, "must lie between 0 and 1, got 2.0"),
+    (lambda: nn.Linear(-1, 3), LayerArgumentError, RuntimeError, "Linear: in_features must not be negative, got -1"),
+    (lambda: nn.Linear(3, "a"), ModuleTypeError, TypeError, "Linear: out_features must be an integer, got 'a'"),
+    (lambda: nn.Conv2d(3, 4, (3, -1)), LayerArgumentError, RuntimeError, "kernel_size must not be negative, got -1"),
+    (lambda: nn.BatchNorm1d(2.5), ModuleTypeError, TypeError, "num_features must be an integer, got 2.5"),
+    (lambda: nn.LayerNorm((2, None)), ModuleTypeError, TypeError, "normalized_shape must be an integer, got None"),
+    (lambda: nn.Embedding(-3, 2), LayerArgumentError, RuntimeError, "num_embeddings must not be negative, got -3"),
+    (lambda: nn.Dropout("a"), ModuleTypeError, TypeError, "p must be a number, got 'a'"),
     (lambda: nn.Dropout(-0.1), LayerArgumentError, ValueError, "got -0.1"),
     (lambda: nn.Embedding(3, 2, padding_idx=3), LayerArgumentError, ValueError, "within num_embeddings (3), got 3"),
     (lambda: nn.Embedding(3, 2, padding_idx=-4), LayerArgumentError, ValueError, "got -4"),
@@ -92,6 +99,15 @@ CALLS: list[tuple[Any, Any, type[Exception], str]] = [
     (nn.Conv2d(3, 4, 9), real(2, 3, 8, 8), ShapeError, "Kernel size can't be greater than actual input size"),
     (nn.Conv2d(3, 4, 3), real(2, 3, 8, 8).double(), DtypeError, "float64(2, 3, 8, 8)"),
     (nn.Conv2d(3, 4, 3), [[1.0]], DtypeError, "the input must be a tensor, got list"),
+    (
+        nn.Conv2d(3, 4, 3, padding=3, padding_mode="reflect"),
+        real(1, 3, 3, 3),
+        ShapeError,
+        "Padding size should be less",
+    ),
+    (nn.BatchNorm1d(3), real(4, 3).long(), UnsupportedError, "not implemented for 'Long'"),
+    (nn.MaxPool2d(2), torch.ones(1, 1, 4, 4, dtype=torch.bool), UnsupportedError, "not implemented for 'Bool'"),
+    (nn.Dropout(), torch.ones(3, dtype=torch.long), DtypeError, "floating-point type, got torch.int64"),
     (nn.BatchNorm2d(3), real(3, 3), ShapeError, "BatchNorm2d: expected 4D input, got shape (3, 3)"),
     (nn.BatchNorm1d(3), real(3), ShapeError, "BatchNorm1d: expected 2D or 3D input, got shape (3,)"),
     (

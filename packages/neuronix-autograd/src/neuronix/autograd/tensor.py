@@ -215,7 +215,7 @@ class CustomTensor:
         """
         if self._requires_grad:
             raise GradientError(
-                "a CustomTensor that requires grad can't be made into a plain tensor or array: the gradient would be lost",
+                "a CustomTensor that requires grad can't become a plain tensor or array: the gradient would be lost",
                 hint="use x.detach(), or the CustomTensor itself",
             )
         return self._data.__dlpack__(**kwargs)

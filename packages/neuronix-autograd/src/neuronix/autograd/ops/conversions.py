@@ -236,10 +236,7 @@ def _bind_constant(name: str, function: Callable[..., Any]) -> None:
             "memory_format": memory_format,
         }
         made = function(unwrap(x), *unwrap(args), **{key: unwrap(v) for key, v in options.items() if v is not None})
-        result = constant_result(made)
-        if requires_grad:
-            result.requires_grad = True
-        return result
+        return CustomTensor(made, requires_grad=True) if requires_grad else constant_result(made)
 
     like.__name__ = like.__qualname__ = name
     like.__doc__ = f"As torch's ``{name}``; the result is a constant."
