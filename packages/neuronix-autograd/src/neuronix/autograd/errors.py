@@ -66,7 +66,7 @@ class DrawingError(NeuronixError, RuntimeError):
 
 
 class UnsupportedError(NeuronixError, NotImplementedError):
-    """No rule is known for an operation on a tensor that requires grad."""
+    """No rule is known for an operation on a tensor that requires grad, or torch has no kernel for an element type."""
 
 
 class DeclarationError(NeuronixError, TypeError):

@@ -16,6 +16,7 @@ from neuronix.autograd.errors import (
     GradientError,
     NeuronixError,
     ShapeError,
+    UnsupportedError,
 )
 from neuronix.autograd.graph import AutogradGraph, current_graph, graph_of_block
 from neuronix.autograd.modes import in_plain_pass, is_grad_enabled, uses_rules_only
@@ -102,10 +103,12 @@ _MEANINGS: tuple[tuple[tuple[str, ...], type[NeuronixError]], ...] = (
 
 def explained(op: Primitive, error: Exception, values: Sequence[Any]) -> Exception:
     """The error that torch raised for an operation's arguments, with the operation's name and all arguments."""
-    if isinstance(error, (NeuronixError, NotImplementedError)):
+    if isinstance(error, NeuronixError):
         return error
     given = ", ".join(f"{name}={_described(value)}" for name, value in zip(op.parameters, values, strict=True))
     message = f"{op.name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}\n  given: {given}"
+    if isinstance(error, NotImplementedError):
+        return UnsupportedError(message)
     if isinstance(error, IndexError):
         return AxisError(message)
     if isinstance(error, TypeError):

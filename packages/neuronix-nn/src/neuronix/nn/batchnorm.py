@@ -10,6 +10,7 @@ from torch import Tensor
 from neuronix.autograd import CustomTensor
 from neuronix.autograd.errors import ShapeError
 from neuronix.nn import functional, init
+from neuronix.nn.checks import check_sizes
 from neuronix.nn.functional.arguments import rank
 from neuronix.nn.module import Module
 from neuronix.nn.parameter import Parameter
@@ -42,6 +43,7 @@ class _BatchNorm(Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        check_sizes(self, num_features=num_features)
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum

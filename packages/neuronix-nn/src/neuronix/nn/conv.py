@@ -9,6 +9,7 @@ import torch
 
 from neuronix.autograd import CustomTensor, ops
 from neuronix.nn import functional, init
+from neuronix.nn.checks import check_sizes
 from neuronix.nn.errors import LayerArgumentError
 from neuronix.nn.functional.arguments import sizes
 from neuronix.nn.functional.convolution import named_padding
@@ -45,6 +46,7 @@ class _ConvNd(Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        check_sizes(self, in_channels=in_channels, out_channels=out_channels, groups=groups)
         name = type(self).__name__
         if groups <= 0:
             raise LayerArgumentError(f"{name}: groups must be a positive integer, got {groups}")
@@ -68,6 +70,7 @@ class _ConvNd(Module):
                 self.padding = sizes(padding, self._dimensions, "padding")
         except RuntimeError as error:
             raise LayerArgumentError(f"{name}: {error}") from error
+        check_sizes(self, kernel_size=self.kernel_size, stride=self.stride, dilation=self.dilation)
         self.weight = Parameter(
             torch.empty(out_channels, in_channels // groups, *self.kernel_size, device=device, dtype=dtype)
         )

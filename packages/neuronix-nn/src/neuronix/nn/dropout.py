@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from neuronix.autograd import CustomTensor
 from neuronix.nn import functional
-from neuronix.nn.errors import LayerArgumentError
+from neuronix.nn.checks import check_probability
 from neuronix.nn.module import Module
 from neuronix.nn.tensor_like import TensorLike
 
@@ -34,8 +34,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
-        if not 0 <= p <= 1:
-            raise LayerArgumentError(f"Dropout: p is a probability and must lie between 0 and 1, got {p}")
+        check_probability(self, p)
         self.p = p
         self.inplace = inplace
 

@@ -7,6 +7,7 @@ import torch
 from neuronix.autograd import CustomTensor
 from neuronix.autograd.errors import UnsupportedError
 from neuronix.nn import functional, init
+from neuronix.nn.checks import check_sizes
 from neuronix.nn.errors import LayerArgumentError
 from neuronix.nn.module import Module
 from neuronix.nn.parameter import Parameter
@@ -61,6 +62,7 @@ class Embedding(Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        check_sizes(self, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         if sparse:
             raise UnsupportedError("Embedding: sparse gradients aren't offered", hint="leave out sparse=True")
         if padding_idx is not None:

@@ -14,7 +14,7 @@ __all__ = [
 ]
 
 
-class LayerArgumentError(NeuronixError, ValueError):
+class LayerArgumentError(NeuronixError, ValueError, RuntimeError):
     """A layer was asked for with arguments that make no layer.
 
     Example:

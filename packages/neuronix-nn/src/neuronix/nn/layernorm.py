@@ -8,6 +8,7 @@ import torch
 
 from neuronix.autograd import CustomTensor
 from neuronix.nn import functional, init
+from neuronix.nn.checks import check_sizes
 from neuronix.nn.module import Module
 from neuronix.nn.parameter import Parameter
 from neuronix.nn.tensor_like import TensorLike
@@ -53,6 +54,7 @@ class LayerNorm(Module):
     ) -> None:
         super().__init__()
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        check_sizes(self, normalized_shape=self.normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
 

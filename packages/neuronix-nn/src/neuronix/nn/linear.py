@@ -9,6 +9,7 @@ import torch
 
 from neuronix.autograd import CustomTensor, ops
 from neuronix.nn import init
+from neuronix.nn.checks import check_sizes
 from neuronix.nn.module import Module
 from neuronix.nn.parameter import Parameter
 from neuronix.nn.tensor_like import TensorLike
@@ -70,6 +71,7 @@ class Linear(Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        check_sizes(self, in_features=in_features, out_features=out_features)
         self.in_features = in_features
         self.out_features = out_features
         self.weight = Parameter(torch.empty(out_features, in_features, device=device, dtype=dtype))

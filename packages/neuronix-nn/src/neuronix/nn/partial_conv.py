@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from neuronix.autograd import CustomTensor, ops
+from neuronix.nn.checks import check_sizes
 from neuronix.nn.conv import Conv2d
 from neuronix.nn.errors import LayerArgumentError
 from neuronix.nn.module import Module
@@ -45,6 +46,7 @@ class PartialConv2d(Module):
 
     def __init__(self, channels: int, n_div: int = 4, kernel_size: int = 3, bias: bool = False) -> None:
         super().__init__()
+        check_sizes(self, channels=channels, n_div=n_div, kernel_size=kernel_size)
         if n_div < 1 or channels < n_div:
             raise LayerArgumentError(
                 f"PartialConv2d: n_div must lie between 1 and the number of channels ({channels}), got {n_div}"

@@ -350,7 +350,10 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None 
     """
     if mode == "constant":
         return constant_pad(x, tuple(pad), 0 if value is None else value)
-    expected = F.pad(torch.empty(x.shape, device="meta"), tuple(pad), mode).shape  # torch's checks of the arguments
+    try:
+        expected = F.pad(torch.empty(x.shape, device="meta"), tuple(pad), mode).shape  # torch's checks of the arguments
+    except (RuntimeError, ValueError) as error:  # among them NotImplementedError, for a wrong number of axes
+        raise ShapeError(f"pad: {error}\n  given: shape {tuple(x.shape)}, pad={tuple(pad)}, mode={mode!r}") from error
     if mode == "circular":  # torch crops before it goes round
         x = constant_pad(x, tuple(min(size, 0) for size in pad))
         pad = [max(size, 0) for size in pad]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd import CustomTensor, composite, primitive
+from neuronix.autograd.errors import DtypeError
 from neuronix.nn.errors import LayerArgumentError
 from neuronix.nn.tensor_like import TensorLike
 
@@ -37,6 +38,7 @@ def dropout(input: TensorLike, p: float = 0.5, training: bool = True, inplace: b
         The shape of ``input``.  The same seed of torch's generator gives the zeros that torch gives.
 
     Raises:
+        DtypeError: If ``input`` isn't of a floating-point type.
         LayerArgumentError: If ``p`` isn't between 0 and 1.
 
     Example:
@@ -52,6 +54,8 @@ def dropout(input: TensorLike, p: float = 0.5, training: bool = True, inplace: b
     if not 0.0 <= p <= 1.0:
         raise LayerArgumentError(f"dropout: p is a probability and must lie between 0 and 1, got {p}")
     x = input if isinstance(input, CustomTensor) else CustomTensor(input)
+    if not x.is_floating_point():
+        raise DtypeError(f"dropout: the input must be of a floating-point type, got {x.dtype}", hint="use x.float()")
     if not training or p == 0 or x.numel() == 0:
         return x
     if p == 1:
