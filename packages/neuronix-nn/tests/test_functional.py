@@ -180,6 +180,8 @@ NORMS = [
     row("batch_norm", "evaluation, one value", with_statistics(1, 3)),
     row("batch_norm", "evaluation, plain", lambda m: (m.real(4, 3, 2), m.real(3, requires_grad=False), m.positive(3))),
     row("batch_norm", "empty batch", with_statistics(0, 3, 2, 2), training=True),
+    row("batch_norm", "empty batch, plain", lambda m: (m.real(0, 3), None, None), training=True),
+    row("batch_norm", "empty vector", lambda m: (m.real(0), None, None), training=True),
     row("layer_norm", "one axis", lambda m: (m.real(2, 3, 4), (4,), m.real(4), m.real(4))),
     row("layer_norm", "two axes", lambda m: (m.real(2, 3, 4), (3, 4), m.real(3, 4), m.real(3, 4))),
     row("layer_norm", "all axes", lambda m: (m.real(3, 4), (3, 4), m.real(3, 4), m.real(3, 4))),

@@ -186,11 +186,12 @@ def batch_norm(
     References:
         Ioffe & Szegedy 2015, Batch normalization, Algorithm 1.
     """
-    if rank(input, "batch_norm") < 2:
+    if rank(input, "batch_norm") < 2 and input.shape != (0,):  # torch lets an empty vector pass
         raise ShapeError(f"batch_norm: expected input (N, C, …), got shape {tuple(input.shape)}")
     if eps <= 0.0:
         raise LayerArgumentError(f"batch_norm: eps must be positive, got {eps}")
-    channels = input.shape[1]
+    count = math.prod(input.shape)
+    channels = input.shape[1] if input.ndim > 1 else 0
     for position, value in enumerate((running_mean, running_var, weight, bias)):
         if value is not None and value.shape != (channels,):
             name = ("running_mean", "running_var", "weight", "bias")[position]
@@ -198,7 +199,6 @@ def batch_norm(
                 f"batch_norm: {name} has shape {tuple(value.shape)}, but the input of shape {tuple(input.shape)} has "
                 f"{channels} channels (axis 1)"
             )
-    count = math.prod(input.shape)
     if count == 0:
         return _empty_batch(input, weight, bias)
     out: CustomTensor
