@@ -470,7 +470,8 @@ OPERATIONS: dict[str, Callable[[Program], Step]] = {
     "sum": reduction(lambda x, axes, keepdim: x.sum(axes, keepdim=keepdim)),
     "mean": reduction(lambda x, axes, keepdim: x.mean(axes, keepdim=keepdim)),
     "amax": reduction(lambda x, axes, keepdim: x.amax(axes, keepdim=keepdim)),
-    "var": reduction(lambda x, axes, keepdim: x.var(axes, correction=0, keepdim=keepdim)),
+    # not dim=(): there PyTorch's variance is that of all elements, but its gradient isn't
+    "var": reduction(lambda x, axes, keepdim: x.var(axes or None, correction=0, keepdim=keepdim)),
     "logsumexp": reduction(lambda x, axes, keepdim: x.logsumexp(axes or tuple(range(x.ndim)), keepdim=keepdim)),
     "max": along(lambda x, axis: tuple(x.max(axis)), empty=False),
     "min, kept": along(lambda x, axis: x.min(axis, keepdim=True).values, empty=False),
