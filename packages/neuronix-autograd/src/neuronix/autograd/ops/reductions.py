@@ -298,7 +298,7 @@ def vector_norm_wrt_x(grad: Tensor, out: Tensor, x: Tensor, ord: float, dim: Dim
     size = torch.abs(x)
     if math.isinf(ord):
         ties = size == out
-        return torch.sgn(x) * (grad / ties.sum(dim, True) * ties)
+        return torch.sgn(x) * (grad / ties.sum(dim, True)).masked_fill(~ties, 0)  # no ties: the norm is NaN
     if ord < 1:
         return torch.sgn(x) * (size ** (ord - 1)).masked_fill(x == 0, 0) * grad * out ** (1 - ord)
     direction = torch.sgn(x) * size ** (ord - 1) if ord < 2 else x * size ** (ord - 2)
