@@ -112,6 +112,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     dtype = torch.float32 if options.float32 else torch.float64
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # layers as small as these: threads would take longer to meet than to compute
 
     train_images, train_labels, test_images, test_labels = digits(dtype)
     model = network(nn).to(dtype)
