@@ -16,7 +16,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 from torch.testing import assert_close
 
 from neuronix.autograd import AutogradGraph, CustomTensor
@@ -232,6 +232,22 @@ class Engine(RuleBasedStateMachine):
         cell.change(made.cell.value)
         made.cell = cell
         self.model[one] = made
+
+    @rule(
+        target=names,
+        one=names,
+        other=names,
+        function=st.sampled_from(sorted(UNARY)),
+        change=st.sampled_from(sorted(BINARY)),
+        from_user=st.booleans(),
+    )
+    def change_after_use(self, one: int, other: int, function: str, change: str, from_user: bool) -> Any:
+        """What random rules would seldom do one after the other, with the same tensor."""
+        made = self.apply(one, function)
+        user = self.combine(made, other, "mul")
+        self.change(made, other, change)
+        self.differentiate(user if from_user else made, True, (1.0, -0.5))
+        return multiple(made, user)
 
     @rule(one=names, retain=st.booleans(), gradient=st.tuples(*[st.floats(-1, 1)] * 2))
     def differentiate(self, one: int, retain: bool, gradient: tuple[float, float]) -> None:
