@@ -341,13 +341,16 @@ HALF_WAY: dict[str, tuple[type[Exception], Callable[[CustomTensor], CustomTensor
 }
 
 
-@pytest.mark.parametrize("name", HALF_WAY)
+# grad() writes nothing, so there it is the caller who sees a gradient of another shape.
+PASSES = [
+    (name, recording) for name in HALF_WAY for recording in (False, True) if not (recording and "rule returns" in name)
+]
+
+
 @pytest.mark.parametrize("rules", [False, True], ids=["kernels", "rules"])
-@pytest.mark.parametrize("recording", [False, True], ids=["backward", "grad"])
-def test_a_pass_that_fails_half_way_writes_nothing(name: str, rules: bool, recording: bool) -> None:
+@pytest.mark.parametrize(("name", "recording"), PASSES)
+def test_a_pass_that_fails_half_way_writes_nothing(name: str, recording: bool, rules: bool) -> None:
     kind, function = HALF_WAY[name]
-    if recording and kind is ShapeError and function is misshapen:
-        pytest.skip("grad() returns what the rule returned; only what is written into a .grad is checked")
     x, other = leaf(3), leaf(3)
     other.grad = torch.ones(3, dtype=torch.float64)
     # `other` is reached before the failure, and `x` after it
