@@ -41,7 +41,7 @@ class Naive:
         self.cell = Cell(value)
         self.saved = [(cell, cell.version) for cell in saved or []]
         self.is_leaf = not parents
-        self.freed = False
+        self.freed: list[bool] = []  # not empty once it is; shared with what stands for the same node
         self.grad: list[float] | None = None
 
     def history(self) -> list[Naive]:
@@ -70,7 +70,8 @@ class Naive:
             for parent, pull_back in node.parents:
                 pulled = pull_back(gradients[node.number])
                 gradients[parent.number] = [a + b for a, b in zip(gradients[parent.number], pulled, strict=True)]
-            node.freed = not retain and not node.is_leaf
+            if not retain and not node.is_leaf:
+                node.freed.append(True)
         for leaf in (node for node in history if node.is_leaf):
             leaf.grad = [a + b for a, b in zip(leaf.grad or [0.0, 0.0], gradients[leaf.number], strict=True)]
         return None
