@@ -53,6 +53,35 @@ def test_an_in_place_function_changes_its_argument() -> None:
     assert x.tolist() == [1.0, -2.0]
 
 
+def test_a_function_may_change_what_needs_no_gradient() -> None:
+    x = tensor([1.0, -2.0], requires_grad=True)
+    plain, constant = torch.zeros(2), tensor([5.0, 5.0])
+
+    def counting(x: Any, plain: Any, constant: Any) -> Any:
+        plain.add_(1)
+        constant.mul_(2)
+        return torch.addcmul(x, x, x)
+
+    y = fallback.call(counting, (x, plain, constant), {})
+    assert (plain.tolist(), constant.tolist(), y.tolist()) == ([1.0, 1.0], [10.0, 10.0], [2.0, 2.0])
+    assert not constant.requires_grad
+    y.sum().backward()
+    assert_close(x.grad, torch.tensor([3.0, -3.0]))
+
+
+def test_a_function_that_may_not_change_one_argument_changes_none() -> None:
+    x = tensor([1.0, -2.0], requires_grad=True)
+    result, plain = x * 3, torch.zeros(2)
+
+    def both(result: Any, plain: Any, x: Any) -> None:
+        result.mul_(2)
+        plain.add_(x)
+
+    with pytest.raises(GradientError, match="plain Tensor"):
+        fallback.call(both, (result, plain, x), {})
+    assert (result.tolist(), plain.tolist()) == ([3.0, -6.0], [0.0, 0.0])
+
+
 def test_an_operation_without_a_rule_is_named() -> None:
     x = tensor([[2.0, 1.0], [1.0, 3.0]], requires_grad=True)
     with pytest.raises(UnsupportedError, match=r"aten\.geqrf\.default has no rule") as caught:

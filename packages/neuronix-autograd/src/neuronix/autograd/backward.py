@@ -108,7 +108,7 @@ def _visited(order: list[Node], wanted: Sequence[CustomTensor] | None) -> list[N
                 )
             raise GraphError(
                 f"{node.name}: trying to backward through the graph a second time, but its saved values have "
-                f"been freed",
+                "been freed",
                 hint="give retain_graph=True to the first backward() or grad()",
             )
     return order
@@ -127,8 +127,7 @@ def _call_hooks(hooks: dict[int, Callable[..., Any]] | None, grad: Any, name: st
         if getattr(replaced, "shape", None) != grad.shape:
             raise ShapeError(
                 f"a hook of {name!r} returned {getattr(replaced, 'shape', type(replaced).__name__)!s} for a "
-                f"gradient of "
-                f"shape {tuple(grad.shape)}",
+                f"gradient of shape {tuple(grad.shape)}",
                 hint="return None to leave the gradient as it is, or a tensor of its shape",
             )
         grad = replaced
@@ -145,8 +144,7 @@ def _seed(output: CustomTensor, gradient: Any, name: str) -> Any:
     if not output._requires_grad:
         raise GradientError(
             f"{name}: the tensor of shape {tuple(output.shape)} does not require grad and does not have a "
-            f"grad_fn: there is "
-            "nothing to differentiate",
+            "grad_fn: there is nothing to differentiate",
             hint="compute it from tensors with requires_grad=True, outside no_grad()",
         )
     node = output._node
@@ -159,7 +157,7 @@ def _seed(output: CustomTensor, gradient: Any, name: str) -> Any:
         if output._data._version != output._version:
             raise GradientError(
                 f"{name}: the result of {node.name!r} was changed in place through its .data or a view since it "
-                f"was computed"
+                "was computed"
             )
     if gradient is None:
         if output._data.numel() != 1:
@@ -348,7 +346,7 @@ def _check_held(leaves: list[tuple[CustomTensor, Any]]) -> None:
         if leaf._grad is not None and leaf._grad.shape != gradient.shape:
             raise ShapeError(
                 f"backward: a leaf of shape {tuple(leaf.shape)} still has a .grad of shape {tuple(leaf._grad.shape)}, "
-                f"from before its .data was replaced",
+                "from before its .data was replaced",
                 hint="set its .grad to None first",
             )
 

@@ -31,8 +31,8 @@ def generate(op: Primitive) -> None:
     source = "\n\n".join(
         [
             "\n".join(_call(op, name)),
-            "\n".join(_pullback(op, name, conjugate=False)),
-            "\n".join(_pullback(op, name, conjugate=True)),
+            "\n".join(_pullback(op, conjugate=False)),
+            "\n".join(_pullback(op, conjugate=True)),
         ]
     )
     filename = f"<neuronix primitive {op.name} 0x{id(op):x}>"
@@ -50,7 +50,7 @@ def generate(op: Primitive) -> None:
     exec(compile(source, filename, "exec"), scope, made)
     op.generated = source
     op.pullback = scope["pullback"] = made["pullback"]
-    op.complex_pullback = scope["complex_pullback"] = made["complex_pullback"]
+    scope["complex_pullback"] = made["complex_pullback"]
     # The code last: another thread may be calling the function just now.
     function.__defaults__ = made[name].__defaults__
     function.__kwdefaults__ = made[name].__kwdefaults__
@@ -250,8 +250,7 @@ def _may_hold_tensors(op: Primitive, name: str) -> bool:
 # The pullback
 
 
-def _pullback(op: Primitive, name: str, *, conjugate: bool) -> list[str]:
-    del name
+def _pullback(op: Primitive, *, conjugate: bool) -> list[str]:
     lines = [f"def {'complex_' if conjugate else ''}pullback(node, grad, grads, recording):"]
     if not op.rules:
         return [*lines, "    pass"]

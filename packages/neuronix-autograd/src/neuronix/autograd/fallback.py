@@ -122,22 +122,28 @@ def call(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
             result = func(*inputs, **named)
         finally:
             torch._disable_functionalization()  # type: ignore[no-untyped-call]
-        for functional, given, stand_in in entered.values():
-            changed = _current(functional)
-            if changed is not stand_in:
-                name = getattr(func, "__name__", repr(func))
-                check_changeable(given, name)
-                assign(given, _custom(changed), name)
+        changes = [
+            (given, _custom(now))
+            for functional, given, stand_in in entered.values()
+            if (now := _current(functional)) is not stand_in
+        ]
+        _write_back(changes, getattr(func, "__name__", repr(func)))
         return tree_map(leave, result)
 
 
-def _write_back(given: Any, result: CustomTensor, name: str) -> None:
-    """Give an argument that the function has changed in place its new values, and their history."""
-    if result._requires_grad:
-        check_changeable(given, name)
-        assign(given, result, name)
-    else:
-        unwrap(given).copy_(result._data)
+def _write_back(changes: Sequence[tuple[Any, CustomTensor]], name: str) -> None:
+    """Give the arguments that the function has changed in place their new values, and their history if they have one.
+
+    All are checked before the first is changed.
+    """
+    for given, result in changes:
+        if is_recorded(given, result):
+            check_changeable(given, name)
+    for given, result in changes:
+        if is_recorded(given, result):
+            assign(given, result, name)
+        else:
+            unwrap(given).copy_(result._data)
 
 
 def _current(functional: Tensor) -> Tensor:

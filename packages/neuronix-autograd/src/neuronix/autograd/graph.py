@@ -145,7 +145,7 @@ class AutogradGraph:
         node = entry()
         raise GraphError(
             f"{'this operation' if node is None else node.name}: can't be recorded, because the current AutogradGraph "
-            f"is closed",
+            "is closed",
             hint="don't clear() a graph inside its own block, or compute under no_grad()",
         )
 

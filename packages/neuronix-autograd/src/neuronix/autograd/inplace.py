@@ -14,7 +14,7 @@ import torch
 from neuronix.autograd.errors import DtypeError, GradientError, ShapeError
 from neuronix.autograd.modes import is_grad_enabled
 from neuronix.autograd.node import KeepGradient, Node
-from neuronix.autograd.tensor import CustomTensor, version_of
+from neuronix.autograd.tensor import CustomTensor, new_result, version_of
 
 __all__ = ["assign", "check_changeable", "method", "unwrap"]
 
@@ -33,7 +33,7 @@ def method(function: Callable[..., Any], name: str) -> Callable[..., Any]:
                 self._version = version_of(self._data)  # a change that the user asked for
             return self
         check_changeable(self, name)
-        before = _copy_of(self)
+        before = new_result(self._data.clone(), self._node)  # the old values, with their history: rules may save them
         args = tuple(before if argument is self else argument for argument in args)
         assign(self, function(before, *args, **kwargs), name)
         return self
@@ -94,15 +94,13 @@ def check_changeable(tensor: Any, name: str) -> None:
     if tensor._base is not None:
         raise GradientError(
             f"{name}: the tensor of shape {tuple(tensor.shape)} is a view of another one, and in-place changes "
-            f"through views "
-            "aren't differentiated",
+            "through views aren't differentiated",
             hint="change the base by assignment, as in base[0] = …, or a .clone() of the view",
         )
     if tensor._views:
         raise GradientError(
             f"{name}: the tensor of shape {tuple(tensor.shape)} has {len(tensor._views)} live view(s), which "
-            f"would change with it "
-            "without their gradients following",
+            "would change with it without their gradients following",
             hint="drop the views first, or use the operation that isn't in place",
         )
 
@@ -143,14 +141,3 @@ def _keep_gradient_of(target: CustomTensor, before: Node, after: Node) -> None:
         if isinstance(hook, KeepGradient) and hook.tensor() is target:
             del hooks[key]
             after.register_hook(hook)
-
-
-def _copy_of(tensor: CustomTensor) -> CustomTensor:
-    """The tensor as it is now, with its history, in memory of its own: rules may save it."""
-    copy = CustomTensor.__new__(CustomTensor)
-    copy._data = tensor._data.clone()
-    copy._node = tensor._node
-    copy._requires_grad = tensor._requires_grad
-    copy._version = 0
-    copy._grad = copy._base = copy._views = copy._hooks = None
-    return copy

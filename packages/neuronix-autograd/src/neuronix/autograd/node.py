@@ -143,11 +143,6 @@ class LeafNode(Node):
     leaf: weakref.ref[CustomTensor]
 
     @property
-    def name(self) -> str:
-        """``leaf``."""
-        return "leaf"
-
-    @property
     def saved_values(self) -> dict[str, Any]:
         """A leaf saves nothing."""
         return {}

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from types import CodeType, FunctionType
 from typing import Any, Protocol, TypeAlias, TypeVar, cast, overload
 
@@ -134,7 +135,6 @@ class Primitive:
         self.function: PrimitiveFunction | None = None
         self.generated: str | None = None
         self.pullback: Callable[..., None] | None = None
-        self.complex_pullback: Callable[..., None] | None = None
         for name in _RESERVED:
             if name in self.parameters:
                 raise DeclarationError(f"{self.name}: a parameter may not be called {name!r}; rules use that name")
@@ -290,21 +290,20 @@ def primitive(
         >>> x.grad
         tensor([ 3., 12.])
     """
-    if forward is None:
-        return lambda function: _declare(function, broadcasts, view, holomorphic, constant, names, aten)
-    return _declare(forward, broadcasts, view, holomorphic, constant, names, aten)
+    declare = partial(
+        _declare,
+        names=names,
+        aten=aten,
+        broadcasts=broadcasts,
+        view=view,
+        holomorphic=holomorphic,
+        constant=constant,
+    )
+    return declare if forward is None else declare(forward)
 
 
-def _declare(
-    forward: Callable[..., Any],
-    broadcasts: bool,
-    view: bool,
-    holomorphic: bool,
-    constant: bool,
-    names: str | None,
-    aten: str,
-) -> PrimitiveFunction:
-    op = Primitive(forward, broadcasts=broadcasts, view=view, holomorphic=holomorphic, constant=constant)
+def _declare(forward: Callable[..., Any], *, names: str | None, aten: str, **kind: bool) -> PrimitiveFunction:
+    op = Primitive(forward, **kind)
     # A real function, not an object with __call__: functions bind as methods, show their signature and docstring, and
     # are called faster.  Its code is replaced at the first call; its globals hold what the generated code refers to.
     scope: dict[str, Any] = {"first_call": _first_call, "__name__": forward.__module__}

@@ -241,7 +241,7 @@ def without_version(op: Primitive, error: RuntimeError) -> RuntimeError:
         return error
     return GradientError(
         f"{op.name}: a tensor made under torch.inference_mode() can't be recorded or saved for a gradient, because "
-        f"it doesn't count its changes",
+        "it doesn't count its changes",
         hint="use neuronix.autograd.no_grad() to record nothing, and a .clone() made outside inference_mode for values "
         "from inside",
     )

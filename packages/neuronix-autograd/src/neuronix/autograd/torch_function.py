@@ -53,8 +53,7 @@ def call(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
     if kwargs.get("out") is not None:
         raise GradientError(
             f"{name_of(func)}: functions with out=... arguments don't support automatic differentiation, but "
-            f"one of the "
-            "arguments requires grad",
+            "one of the arguments requires grad",
             hint="assign the result instead",
         )
     return fallback.call(func, args, kwargs)
@@ -123,9 +122,7 @@ def bind_remaining_methods() -> None:
     for name, attribute in vars(torch._C.TensorBase).items():
         if name in CustomTensor.__dict__ or not isinstance(attribute, GetSetDescriptorType):
             continue
-        if name in ("real", "imag"):
-            setattr(CustomTensor, name, property(_method(attribute.__get__, name)))
-        elif name.startswith("is_"):  # is_sparse, is_meta, …: about the values alone
+        if name.startswith("is_"):  # is_sparse, is_meta, …: about the values alone
             setattr(CustomTensor, name, property(attrgetter(f"_data.{name}")))
 
 
