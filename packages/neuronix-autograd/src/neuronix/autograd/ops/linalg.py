@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neuronix.autograd.errors import ShapeError
 from neuronix.autograd.ops.reductions import sum
-from neuronix.autograd.ops.shapes import reshape_, squeeze_, unsqueeze
+from neuronix.autograd.ops.shapes import squeeze_, unsqueeze
 from neuronix.autograd.primitive import Shape, composite, primitive
 from neuronix.autograd.tensor import CustomTensor
 
@@ -70,12 +70,28 @@ def matmul_wrt_other(grad: Tensor, x: Tensor) -> Tensor:
     return x.mT @ grad
 
 
+@primitive
+def regrouped(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`x` in another shape on its way into a product or out of it.
+
+    Unlike ``reshape`` it isn't declared a view: only `matmul` sees the tensor on its other side, so whoever gets the
+    product may change it in place.
+    """
+    return x.reshape(shape)
+
+
+@regrouped.vjp("x")
+def regrouped_wrt_x(grad: Tensor, x: Shape) -> Tensor:
+    return grad.reshape(x)
+
+
 @composite(names="matmul __matmul__")
 def matmul(x: Any, other: Any) -> Any:
     """The matrix product, batched over leading axes.
 
     A vector is lifted to a matrix; a batch of matrices times one matrix is one large product, so that the gradient of
-    that matrix is one product too, and no sum over a batch of them.
+    that matrix is one product too, and no sum over a batch of them.  Several batch axes are merged to one: matrices
+    that are spread over memory (as the heads of an attention are) are gathered once, not for each product again.
 
     Args:
         x: Vector (n,), matrix (m, n) or batch (…, m, n).
@@ -109,8 +125,13 @@ def matmul(x: Any, other: Any) -> Any:
     if len(shape) == 1:
         return squeeze_(matmul(unsqueeze(x, 0), other), -2)
     if other_ndim == 2 and shape[-1] == other.shape[0]:
-        rows = reshape_(x, (math.prod(shape[:-1]), shape[-1]))
-        return reshape_(matmul_(rows, other), (*shape[:-1], other.shape[1]))
+        rows = regrouped(x, (math.prod(shape[:-1]), shape[-1]))
+        return regrouped(matmul_(rows, other), (*shape[:-1], other.shape[1]))
+    batch = shape[:-2]
+    if len(batch) > 1 and other.shape[:-2] == batch and shape[-1] == other.shape[-2]:
+        count = math.prod(batch)
+        product = matmul_(regrouped(x, (count, *shape[-2:])), regrouped(other, (count, *other.shape[-2:])))
+        return regrouped(product, (*batch, shape[-2], other.shape[-1]))
     return matmul_(x, other)
 
 
@@ -169,9 +190,9 @@ def outer(x: Any, vec2: Any) -> Any:
 # The affine map of a layer
 
 
-@primitive(aten="linear.default")
+@primitive
 def linear_(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """The affine map x · Wᵀ + b."""
+    """The affine map x · Wᵀ + b, with a matrix W and a vector b."""
     return torch.nn.functional.linear(x, weight, bias)
 
 
@@ -181,25 +202,29 @@ def linear_wrt_x(grad: Tensor, weight: Tensor) -> Tensor:
 
 
 @linear_.vjp("weight")
-def linear_wrt_weight(grad: Tensor, x: Tensor, weight: Shape) -> Tensor:
+def linear_wrt_weight(grad: Tensor, x: Tensor) -> Tensor:
     # dL/dW = Σ over all rows of dL/dz · xᵀ: one product with the rows of all batch axes
-    out_features, in_features = weight
-    return grad.reshape(-1, out_features).mT @ x.reshape(-1, in_features)
+    return _rows(grad).mT @ _rows(x)
 
 
 @linear_.vjp("bias")
-def linear_wrt_bias(grad: Tensor, bias: Shape) -> Tensor:
-    return grad.sum_to_size(bias)
+def linear_wrt_bias(grad: Tensor) -> Tensor:
+    return _rows(grad).sum(0)  # it was added to every row
 
 
-@composite(names="linear")
+def _rows(x: Tensor) -> Tensor:
+    """All vectors along the last axis, as the rows of a matrix."""
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+@composite(names="linear", aten="linear.default")
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """The affine map of a layer, x · Wᵀ + b.
 
     Args:
         x: Any batch axes, and (in_features,) last.
         weight: (out_features, in_features), or (in_features,) for one output without an axis.
-        bias: (out_features,) or ``None``.
+        bias: (out_features,), what broadcasts to the result, or ``None``.
 
     Returns:
         The batch axes of ``x``, and (out_features,) last.
@@ -207,10 +232,16 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     Raises:
         ShapeError: If the last axis of ``x`` isn't the weight's.
     """
-    if weight.ndim == 2:
+    if weight.ndim == 2 and (bias is None or bias.shape == weight.shape[:1]):
         return linear_(x, weight, bias)
-    product = matmul(x, weight)
-    return product if bias is None else torch.add(product, bias)
+    product = linear_(x, weight) if weight.ndim == 2 else matmul(x, weight)
+    result = product if bias is None else torch.add(product, bias)
+    if result.shape != product.shape:
+        raise ShapeError(
+            f"linear: a bias of shape {tuple(bias.shape)} doesn't fit a product of shape {tuple(product.shape)}",
+            hint="it must have one element for each output feature",
+        )
+    return result
 
 
 # Products added to something
