@@ -1,15 +1,17 @@
-"""The Python source behind a primitive: one function that calls and records, one that pulls a gradient back.
+"""The Python source behind a primitive: the class of its nodes, and the function that calls and records.
 
 A generic call would look at the operation's signature and rules each time.  They are known when the operation is
-declared, so the two functions are written out for it, once; ``print(mul.primitive.source)`` shows them, and a debugger
-steps through them.  (On a chain of small operations, relative to PyTorch: a generic backward loop took 1.64, the
-generated one 1.22.)
+declared, so the code is written out for it, once; ``print(mul.primitive.source)`` shows it, and a debugger steps
+through it.  (On a chain of small operations, relative to PyTorch: a generic backward loop took 1.64, a generated one
+1.22.)
 
-The layout of a node that the generated code agrees on:
+A node has a place for each thing that its operation must remember:
 
-* ``parents``: one for each differentiable argument in order; a list argument comes last and fills the rest.
-* ``saved``: the named values, then the version of each that is a tensor.
-* ``restore``: as ``parents``.
+* ``x_parent``: the node of a differentiable argument; ``tensors_parents``: those of a list argument.
+* ``x_saved``: a value that the rules name, and ``x_version``, how often it had been changed, if it is a tensor.
+
+Places of its own, not tuples: Python's cyclic collector follows every container that lives long, and a tuple for each
+operation is a container for each operation.
 """
 
 from __future__ import annotations
@@ -20,21 +22,17 @@ from types import FunctionType
 from typing import Any, cast
 
 from neuronix.autograd import recording
+from neuronix.autograd.graph import SWEEP_TEST
+from neuronix.autograd.node import saved_slot
 from neuronix.autograd.primitive import Primitive, Rule
 
 __all__ = ["generate"]
 
 
 def generate(op: Primitive) -> None:
-    """Write ``op``'s call and pullbacks, and put the call's code into the function that users hold."""
+    """Write ``op``'s call and the class of its nodes, and put the call's code into the function that users hold."""
     name = op.function.__name__ if op.function is not None else op.name
-    source = "\n\n".join(
-        [
-            "\n".join(_call(op, name)),
-            "\n".join(_pullback(op, conjugate=False)),
-            "\n".join(_pullback(op, conjugate=True)),
-        ]
-    )
+    source = "\n\n".join(["\n".join(_call(op, name)), "\n".join(_node_class(op))])
     filename = f"<neuronix primitive {op.name} 0x{id(op):x}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
     function = cast(FunctionType, op.function)
@@ -49,12 +47,23 @@ def generate(op: Primitive) -> None:
     made: dict[str, Any] = {}
     exec(compile(source, filename, "exec"), scope, made)
     op.generated = source
-    op.pullback = scope["pullback"] = made["pullback"]
-    scope["complex_pullback"] = made["complex_pullback"]
+    for generated_class in (_class_name(op), _complex_class_name(op)):
+        if generated_class in made:
+            made[generated_class].op = op
+            scope[generated_class] = made[generated_class]
+    op.node_class = made[_class_name(op)]
     # The code last: another thread may be calling the function just now.
     function.__defaults__ = made[name].__defaults__
     function.__kwdefaults__ = made[name].__kwdefaults__
     function.__code__ = made[name].__code__
+
+
+def _class_name(op: Primitive) -> str:
+    return "".join(part.capitalize() for part in op.name.split("_")) + "Node"
+
+
+def _complex_class_name(op: Primitive) -> str:
+    return f"Complex{_class_name(op)}"
 
 
 def _rule_name(rule: Rule) -> str:
@@ -133,7 +142,6 @@ def _record(op: Primitive) -> list[str]:
             f"{shape} if isinstance(_value, Tensor) else None",
             f"first_dtype(_value) if _shape is None else {dtype}",
         )
-    pullback = "complex_pullback if _dtype.is_complex else pullback" if op.holomorphic else "pullback"
     lines = [
         f"    if ({' or '.join(f'{name}_tracked' for name in names)}) and is_grad_enabled():",
         f"        _shape = {shape}",
@@ -144,27 +152,28 @@ def _record(op: Primitive) -> list[str]:
         lines += _parent(op, name)
     singles = [name for name in names if not op.takes_list(name)]
     lists = [name for name in names if op.takes_list(name)]
-    parents = [*(f"{name}_parent" for name in singles), *(f"*{name}_parents" for name in lists)]
     restores = [*(f"{name}_restore" for name in singles), *(f"*{name}_restores" for name in lists)]
     changed = [*(f"{name}_restore" for name in singles), *(f"any({name}_restores)" for name in lists)]
+    node = f"{_class_name(op)}()"
+    if op.holomorphic:
+        node = f"{_complex_class_name(op)}() if _dtype.is_complex else {node}"
     lines += [
         "        _restore = None",
         f"        if {' or '.join(changed)}:",
         "            if not is_differentiable(_dtype):",
         "                return constant_result(_value)",
         f"            _restore = ({', '.join(restores)},)",
-        "        _node = new(Node)",
-        "        _node.op = op",
-        f"        _node.parents = ({', '.join(parents)},)",
+        f"        _node = {node}",
+        *(f"        _node.{slot} = {slot}" for slot in _parent_slots(op)),
         "        _node.restore = _restore",
         "        _node.shape = _shape",
-        f"        _node.pullback = {pullback}",
+        "        _node.dtype = _dtype",
         "        try:",
         *_save(op),
         f"            _version = _value._version{'' if op.broadcasts else ' if _shape is not None else None'}",
         "        except RuntimeError as _error:  # torch.inference_mode",
         "            raise without_version(op, _error) from _error",
-        "        _graph.record(_node)",
+        *_register(singles, lists),
     ]
     if not op.broadcasts:
         results = "outputs_of(_node, _value)"
@@ -184,12 +193,58 @@ def _record(op: Primitive) -> list[str]:
     return lines
 
 
+def _parent_slots(op: Primitive) -> list[str]:
+    """The places for parents, in the order of the differentiable arguments."""
+    return [f"{name}_parents" if op.takes_list(name) else f"{name}_parent" for name in op.differentiable]
+
+
+def _saved_slots(op: Primitive) -> list[str]:
+    """The places for saved values and their versions."""
+    return [
+        *(saved_slot(name) for name in op.saved_names),
+        *(f"{name}_version" for name in op.saved_names if _has_version(op, name)),
+    ]
+
+
+def _register(singles: list[str], lists: list[str]) -> list[str]:
+    """Statements that enter the node into its graph: `AutogradGraph.record`, written out where parents are few."""
+    if lists or len(singles) > 2:
+        return ["        _graph.record(_node)"]
+    first, *others = singles
+    lines = [
+        "        if _graph.has_foreign_parents:",
+        "            _graph.record(_node)",
+        "        else:",
+        "            _node.graph = _graph",
+        "            _node.hooks = _node.notes = None",
+        "            _node.freed = False",
+        "            _node.sequence = _sequence = next_sequence()",
+    ]
+    if not others:
+        lines += [f"            _node._index = _graph.add_child({first}_parent._index, weak(_node), None)"]
+    for other in others:
+        lines += [
+            f"            if {first}_parent is None:",
+            f"                _node._index = _graph.add_child({other}_parent._index, weak(_node), None)",
+            "            else:",
+            f"                _node._index = _index = _graph.add_child({first}_parent._index, weak(_node), None)",
+            f"                if {other}_parent is not None:",
+            f"                    _graph.add_edge({other}_parent._index, _index, None)",
+        ]
+    return [
+        *lines,
+        f"            if not _sequence & {SWEEP_TEST}:",
+        "                _graph.sweep_if_grown()",
+    ]
+
+
 def _parent(op: Primitive, name: str) -> list[str]:
     """Statements that find the node of an argument, and what its gradient must be brought back to."""
     if op.takes_list(name):
         return [f"        {name}_parents, {name}_restores = list_parents(op, _graph, {name}, _dtype)"]
-    different = f"{name}_data.dtype is not _dtype"
-    if op.broadcasts:  # a node knows its result's shape, and asking it is cheaper than asking the tensor
+    # A node knows its result's shape and dtype, and asking it is cheaper than asking the tensor.
+    different = f"{name}_parent.dtype is not _dtype"
+    if op.broadcasts:
         different = f"{name}_parent.shape != _shape or {different}"
     return [
         f"        {name}_parent = {name}_restore = None",
@@ -203,28 +258,26 @@ def _parent(op: Primitive, name: str) -> list[str]:
         f"                if {name}_parent.graph is not _graph:",
         f"                    _graph.admit({name}_parent, op.name)",
         f"            if {different}:",
-        f"                {name}_restore = ({name}_parent.shape, {name}_data.dtype)",
+        f"                {name}_restore = ({name}_parent.shape, {name}_parent.dtype)",
     ]
 
 
 def _save(op: Primitive) -> list[str]:
-    """The statement that keeps what the rules of the arguments that require grad name."""
-    values, versions = [], []
+    """Statements that keep what the rules of the arguments that require grad name."""
+    lines = []
     for name in op.saved_names:
         argument = name.removesuffix(".shape")
         source = "_value" if argument == "out" else f"{argument}_data"
         users = op.needed_by(name)
         always = set(users) >= set(op.differentiable)
         condition = "" if always else f" if {' or '.join(f'{user}_tracked' for user in users)} else None"
-        if op.keeps_shape_only(name):
-            values.append(f"shape_of({source}){condition}")
-        else:
-            values.append(f"{source}{condition}")
-            if _has_version(op, name):
-                otherwise = f"{_versions(name)}({source})" if _may_hold_tensors(op, name) else "None"
-                version = f"{source}._version if isinstance({source}, Tensor) else {otherwise}"
-                versions.append(f"({version}){condition}" if condition else version)
-    return [f"            _node.saved = ({''.join(f'{item}, ' for item in [*values, *versions])})"]
+        kept = f"shape_of({source})" if op.keeps_shape_only(name) else source
+        lines.append(f"            _node.{saved_slot(name)} = {kept}{condition}")
+        if _has_version(op, name):
+            otherwise = f"{_versions(name)}({source})" if _may_hold_tensors(op, name) else "None"
+            version = f"{source}._version if isinstance({source}, Tensor) else {otherwise}"
+            lines.append(f"            _node.{name}_version = {f'({version}){condition}' if condition else version}")
+    return lines
 
 
 def _has_version(op: Primitive, name: str) -> bool:
@@ -247,40 +300,69 @@ def _may_hold_tensors(op: Primitive, name: str) -> bool:
     return not (isinstance(annotation, str) and annotation.startswith("Tensor"))
 
 
-# The pullback
+# The class of nodes
+
+
+def _node_class(op: Primitive) -> list[str]:
+    """The class of ``op``'s nodes, and the one for complex results."""
+    parents, saved = _parent_slots(op), _saved_slots(op)
+    items = "".join(f"*self.{slot}, " if slot.endswith("_parents") else f"self.{slot}, " for slot in parents)
+    lines = [
+        f"class {_class_name(op)}(Node):",
+        f"    __slots__ = ({''.join(f'{slot!r}, ' for slot in parents + saved)})",
+    ]
+    if not op.rules:
+        return lines
+    lines += [
+        "",
+        "    @property",
+        "    def parents(self):",
+        f"        return ({items})",
+        "",
+        "    def release(self):",
+        "        self.freed = True",
+        *(f"        self.{slot} = {'()' if slot.endswith('_parents') else None}" for slot in parents + saved),
+        "",
+        *_pullback(op, conjugate=False),
+    ]
+    if op.holomorphic:
+        lines += [
+            "",
+            f"class {_complex_class_name(op)}({_class_name(op)}):",
+            "    __slots__ = ()",
+            "",
+            *_pullback(op, conjugate=True),
+        ]
+    return lines
 
 
 def _pullback(op: Primitive, *, conjugate: bool) -> list[str]:
-    lines = [f"def {'complex_' if conjugate else ''}pullback(node, grad, grads, recording):"]
-    if not op.rules:
-        return [*lines, "    pass"]
+    """The method that turns a result's gradient into the arguments' gradients."""
     names = op.differentiable
-    singles = [f"{n}_parent" for n in names if not op.takes_list(n)]
-    lists = [f"*{n}_parents" for n in names if op.takes_list(n)]
-    lines += [f"    {', '.join([*singles, *lists])}, = node.parents", "    restore = node.restore"]
     saved = list(op.saved_names)
     versioned = [n for n in saved if _has_version(op, n)]
-    if saved:
-        targets = [*(_local(n) for n in saved), *(f"{n}_version" for n in versioned)]
-        lines.append(f"    {', '.join(targets)}, = node.saved")
+    lines = [f"    {slot} = node.{slot}" for slot in _parent_slots(op)]
+    lines += ["    restore = node.restore", *(f"    {saved_slot(n)} = node.{saved_slot(n)}" for n in saved)]
     for n in versioned:
-        now = f"{_local(n)}._version"
+        now = f"{saved_slot(n)}._version"
         if _may_hold_tensors(op, n):
-            now = f"({now} if isinstance({_local(n)}, Tensor) else {_versions(n)}({_local(n)}))"
+            now = f"({now} if isinstance({saved_slot(n)}, Tensor) else {_versions(n)}({saved_slot(n)}))"
         lines += [
-            f"    if {n}_version is not None and {now} != {n}_version:",
-            f"        raise modified(node, {n!r}, {_local(n)}, {n}_version)",
+            f"    if node.{n}_version is not None and {now} != node.{n}_version:",
+            f"        raise modified(node, {n!r}, {saved_slot(n)}, node.{n}_version)",
         ]
     lines += _rewrap(op, saved)
     if conjugate:
         lines.append("    grad = conjugated(grad)")
     for rule in op.distinct_rules:
         lines += _apply_rule(op, rule, names, conjugate)
-    return lines
-
-
-def _local(name: str) -> str:
-    return f"{name.replace('.', '_')}_saved"
+    lines += ["    if not retain_graph:", "        node.freed = True"]
+    if saved:
+        lines.append(f"        {' = '.join(f'node.{saved_slot(n)}' for n in saved)} = None")
+    return [
+        "    def pullback(node, grad, grads, recording, retain_graph):",
+        *(f"    {line}" for line in lines),
+    ]
 
 
 def _rewrap(op: Primitive, saved: list[str]) -> list[str]:
@@ -290,11 +372,13 @@ def _rewrap(op: Primitive, saved: list[str]) -> list[str]:
         if op.keeps_shape_only(name):
             continue
         if name == "out":
-            lines.append(f"        {_local(name)} = recorded_output({_local(name)}, node)")
+            lines.append(f"        {saved_slot(name)} = recorded_output({saved_slot(name)}, node)")
         elif name in op.rules and op.takes_list(name):
-            lines.append(f"        {_local(name)} = [recorded(v, p) for v, p in zip({_local(name)}, {name}_parents)]")
+            lines.append(
+                f"        {saved_slot(name)} = [recorded(v, p) for v, p in zip({saved_slot(name)}, {name}_parents)]"
+            )
         elif name in op.rules:
-            lines.append(f"        {_local(name)} = recorded({_local(name)}, {name}_parent)")
+            lines.append(f"        {saved_slot(name)} = recorded({saved_slot(name)}, {name}_parent)")
     return ["    if recording:", *lines] if lines else []
 
 
@@ -340,4 +424,4 @@ def _apply_rule(op: Primitive, rule: Rule, names: tuple[str, ...], conjugate: bo
 
 
 def _rule_arguments(op: Primitive, rule: Rule) -> str:
-    return ", ".join(n if n in ("grad", "needs") else _local(op.slot(rule, n)) for n in rule.parameters)
+    return ", ".join(n if n in ("grad", "needs") else saved_slot(op.slot(rule, n)) for n in rule.parameters)

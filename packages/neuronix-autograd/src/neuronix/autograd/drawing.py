@@ -349,7 +349,7 @@ def _is_broken(size: float) -> bool:
 
 def _kept(node: Node) -> str:
     """The saved values, as in ``keeps x (32, 10), y=3``."""
-    if node.saved is None:
+    if node.freed:
         return "" if isinstance(node, (LeafNode, OutputNode)) else "freed"
     parts = []
     for name, value in node.saved_values.items():

@@ -3,9 +3,10 @@
 The nodes own the history (see ``node.py``); an `AutogradGraph` is an index over it, kept in a rustworkx ``PyDiGraph``
 whose payloads are weak.  The index answers what a graph library is good at: ancestors, orders, cycles, pictures.
 
-Recording a node only appends it to a list.  The index is brought up to date in one batch when somebody reads it
-(`AutogradGraph.synchronize`), which costs about half of adding nodes and edges one by one, and nothing at all for
-nodes that died in between.
+A node enters the index when it is recorded, and leaves it some time after it has died: dead nodes are swept out when
+somebody reads the index (`AutogradGraph.sweep`), and when it has doubled since the last time.  (A weak reference's
+callback could say when each one dies, but it may be called inside a call of rustworkx, which can't be called again
+there; and it would cost every operation more than its share of the sweeps.)
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections import Counter, deque
+from collections import Counter
 from contextvars import ContextVar
 from operator import attrgetter
 from types import TracebackType
@@ -22,18 +23,18 @@ from typing import TYPE_CHECKING, Any
 import rustworkx as rx
 
 from neuronix.autograd.errors import GraphError
-from neuronix.autograd.node import NOT_INDEXED, Entry, LeafNode, Node, next_sequence, pull_back_leaf
+from neuronix.autograd.node import NOT_INDEXED, LeafNode, Node, next_sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from neuronix.autograd.tensor import CustomTensor
 
 __all__ = ["AutogradGraph"]
 
-# After so many recorded nodes the index is brought up to date even if nobody reads it, so that forward passes whose
-# results are thrown away don't fill the list of pending entries.  A power of two: the test is one bitwise and.
-SYNCHRONIZE_EVERY = 8192
+# So many recorded nodes apart it is asked whether the index has doubled.  One less than a power of two: the test is a
+# bitwise and with the node's sequence number.
+SWEEP_TEST = 4096 - 1
 
 _by_sequence = attrgetter("sequence")
 # The graph on which operations are recorded; `None` or unset if it has to be looked up (see `current_graph`).
@@ -79,15 +80,14 @@ class AutogradGraph:
         self.closed = False
         self.scoped = True
         self._index = rx.PyDiGraph()
-        self._pending: deque[Entry] = deque()
-        self._dead: deque[Entry] = deque()
-        self._leaves: dict[int, Entry] = {}
-        self._has_foreign_parents = False
+        self._leaves: dict[int, weakref.ref[LeafNode]] = {}
+        self._sweep_at = 2 * SWEEP_TEST  # nodes in the index
+        self.has_foreign_parents = False
         self._open = 0  # the number of its blocks
         self._lock = threading.RLock()  # one thread may go backward through what another one recorded
         # What recording needs of a graph, bound once.
-        self.add_pending = self._pending.append
-        self.add_dead = self._dead.append
+        self.add_child: Callable[[int, weakref.ref[Node], None], int] = self._index.add_child
+        self.add_edge: Callable[[int, int, None], int] = self._index.add_edge
         with _registering:
             _all_graphs.add(self)
 
@@ -126,23 +126,21 @@ class AutogradGraph:
 
         Tensors that were computed on it keep their values; `backward` from them raises.
         """
-        self.synchronize()
-        for entry in self._index.nodes():
-            node = entry()
+        for reference in self._index.nodes():
+            node = reference()
             if node is not None:
-                node.saved = None
-                node.parents = ()
-                node.entry.index = NOT_INDEXED
+                node.release()
+                node._index = NOT_INDEXED
+                node.graph = self if self.scoped else _CLEARED
         self._index.clear()
-        self._pending.clear()
         self._leaves.clear()
         if self.scoped:
             self.closed = True
-            self.add_pending = self._refuse
+            self.add_child = self._refuse
 
-    def _refuse(self, entry: Entry) -> None:
-        """Takes the place of `add_pending` in a closed graph."""
-        node = entry()
+    def _refuse(self, parent: int, reference: weakref.ref[Node], edge: None) -> int:
+        """Takes the place of `add_child` in a closed graph."""
+        node = reference()
         raise GraphError(
             f"{'this operation' if node is None else node.name}: can't be recorded, because the current AutogradGraph "
             "is closed",
@@ -153,37 +151,43 @@ class AutogradGraph:
 
     def leaf_node(self, leaf: CustomTensor) -> LeafNode:
         """The node that stands for ``leaf`` in this graph, made at its first use."""
-        entry = self._leaves.get(id(leaf))
-        if entry is not None:
-            node = entry()
+        known = self._leaves.get(id(leaf))
+        if known is not None:
+            node = known()
             # A leaf that died may have left its identity to another one.
-            if isinstance(node, LeafNode) and node.leaf() is leaf:
+            if node is not None and node.leaf() is leaf:
                 return node
-        node = LeafNode.__new__(LeafNode)
-        node.op = _LEAF
+        node = LeafNode()
         node.leaf = weakref.ref(leaf)
-        node.parents = ()
-        node.saved = ()
-        node.shape = leaf.data.shape
+        node.shape = leaf._data.shape
+        node.dtype = leaf._data.dtype
         node.restore = None
-        node.pullback = pull_back_leaf
         self.record(node)
-        node.entry.leaf_key = id(leaf)
-        self._leaves[id(leaf)] = node.entry
+        self._leaves[id(leaf)] = weakref.ref(node)
         return node
 
     def record(self, node: Node) -> None:
-        """Register ``node``, whose operation, parents and saved values are set, as this graph's youngest node."""
+        """Register ``node``, whose parents, saved values, shape and dtype are set, as this graph's youngest node.
+
+        Generated code does the same, written out, for operations with one or two differentiable arguments.
+        """
         node.graph = self
-        node.hooks = None
-        node.notes = None
+        node.hooks = node.notes = None
+        node.freed = False
         node.sequence = sequence = next_sequence()
-        node.entry = entry = Entry(node, self.add_dead)
-        entry.leaf_key = None
-        entry.index = NOT_INDEXED
-        self.add_pending(entry)
-        if not sequence & (SYNCHRONIZE_EVERY - 1):
-            self.synchronize()
+        index, reference = NOT_INDEXED, weakref.ref(node)
+        if self.closed:
+            self._refuse(index, reference, None)
+        for parent in node.parents:
+            if parent is None or parent.graph is not self:
+                continue
+            if index == NOT_INDEXED:
+                index = self.add_child(parent._index, reference, None)  # a node and its edge in one call
+            else:
+                self.add_edge(parent._index, index, None)
+        node._index = self._index.add_node(reference) if index == NOT_INDEXED else index
+        if not sequence & SWEEP_TEST:
+            self.sweep_if_grown()
 
     def admit(self, parent: Node, operation: str) -> None:
         """Allow or refuse a parent that was recorded on another graph.
@@ -191,13 +195,18 @@ class AutogradGraph:
         Default graphs of different threads may be combined.  A graph with a block of its own may not: its end would
         free what the other still needs.
         """
+        if parent.graph is _CLEARED:
+            raise GraphError(
+                f"{operation}: the history of an argument was cleared with its graph",
+                hint="use its value alone, with .detach()",
+            )
         if self.scoped or parent.graph.scoped:
             raise GraphError(
                 f"{operation}: an argument was recorded on {parent.graph._describe()}, but this operation is recorded "
                 f"on {self._describe()}",
                 hint="compute it inside the same `with AutogradGraph()` block, or use its value alone with .detach()",
             )
-        self._has_foreign_parents = True
+        self.has_foreign_parents = True
 
     def _describe(self) -> str:
         if not self.scoped:
@@ -206,58 +215,38 @@ class AutogradGraph:
 
     # The index
 
-    def synchronize(self) -> None:
-        """Bring the index up to date: add the nodes recorded since the last time, remove those that died."""
+    def sweep_if_grown(self) -> None:
+        """Sweep if the index has doubled since the last time: each node's share of all sweeps is then constant."""
+        if self._index.num_nodes() > self._sweep_at:
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Bring the index up to date: remove the nodes that have died."""
         with self._lock:
-            self._remove_dead()
-            self._add_pending()
-            if not self._index.num_nodes():
-                self._has_foreign_parents = False
-
-    def _add_pending(self) -> None:
-        pending, added = self._pending, []
-        while pending:
-            entry = pending.popleft()
-            node = entry()
-            if node is not None:
-                added.append((entry, node))
-        if added:
-            for (entry, _), index in zip(added, self._index.add_nodes_from([entry for entry, _ in added]), strict=True):
-                entry.index = index
-            self._index.add_edges_from_no_data(
-                [
-                    (parent.entry.index, entry.index)
-                    for entry, node in added
-                    for parent in node.parents
-                    if parent is not None and parent.graph is self
-                ]
-            )
-
-    def _remove_dead(self) -> None:
-        dead, removed = self._dead, []
-        while dead:
-            entry = dead.popleft()
-            if entry.index != NOT_INDEXED:
-                removed.append(entry.index)
-                entry.index = NOT_INDEXED
-            if entry.leaf_key is not None and self._leaves.get(entry.leaf_key) is entry:
-                del self._leaves[entry.leaf_key]
-        if len(removed) == self._index.num_nodes():  # the usual case: the last training step has gone as a whole
-            self._index.clear()
-        else:
-            self._index.remove_nodes_from(removed)
+            index = self._index
+            dead = [position for position in index.node_indices() if index[position]() is None]
+            index.remove_nodes_from(dead)
+            for leaf in [leaf for leaf, reference in self._leaves.items() if reference() is None]:
+                del self._leaves[leaf]
+            self._sweep_at = 2 * (index.num_nodes() + SWEEP_TEST)
+            if not index.num_nodes():
+                self.has_foreign_parents = False
 
     @property
     def graph(self) -> rx.PyDiGraph[Any, Any]:
         """The rustworkx graph, up to date.  Edges go from an argument to its result; payloads are weak references."""
-        self.synchronize()
+        self.sweep()
         return self._index
 
     def nodes(self) -> list[Node]:
         """All live nodes, in the order in which they were recorded."""
-        nodes = [node for entry in self.graph.nodes() if (node := entry()) is not None]
+        nodes = [node for reference in self.graph.nodes() if (node := reference()) is not None]
         nodes.sort(key=_by_sequence)
         return nodes
+
+    def children(self, node: Node) -> list[Node]:
+        """The live nodes that have ``node`` as a parent."""
+        return [child for reference in self._index.successors(node.index) if (child := reference()) is not None]
 
     def num_nodes(self) -> int:
         """The number of live nodes."""
@@ -300,20 +289,17 @@ class AutogradGraph:
     def backward_order(self, roots: Iterable[Node]) -> list[Node]:
         """As `reverse_toposort_from_tensor`, for several nodes at once."""
         roots = list(roots)
-        if self._has_foreign_parents or any(root.graph is not self for root in roots):
+        if self.has_foreign_parents or any(root.graph is not self for root in roots):
             return _order_by_walking(roots)
         with self._lock:
-            self.synchronize()
             index = self._index
             found: set[int] = set()
-            for root in roots:
-                position = root.index
+            for position in {root.index for root in roots}:
                 if position not in found:
-                    found |= rx.ancestors(index, position)
-                    found.add(position)
-            # Reading all payloads at once is cheaper, and the usual case: the graph holds one loss and its history.
-            entries = index.nodes() if len(found) == index.num_nodes() else [index[i] for i in found]
-            nodes = [entry() for entry in entries]
+                    ancestors = rx.ancestors(index, position)
+                    ancestors.add(position)
+                    found = found | ancestors if found else ancestors
+            nodes = [index[position]() for position in found]
         nodes.sort(key=_by_sequence, reverse=True)
         return nodes
 
@@ -332,9 +318,9 @@ class AutogradGraph:
         for node in self.nodes():
             for parent in node.parents:
                 if parent is not None and parent.graph is self:
-                    if parent.entry.index == NOT_INDEXED or index[parent.entry.index] is not parent.entry:
+                    if not index.has_node(parent._index) or index[parent._index]() is not parent:
                         raise GraphError(f"the index has lost {parent!r}, a parent of {node!r}")
-                    wanted[parent.entry.index, node.entry.index] += 1
+                    wanted[parent._index, node._index] += 1
         present = Counter((source, target) for source, target in index.edge_list())
         for edge in wanted.keys() | present.keys():
             if wanted[edge] != present[edge]:
@@ -382,13 +368,9 @@ class AutogradGraph:
         return f"AutogradGraph(nodes={self.num_nodes()}, edges={self.num_edges()})"
 
 
-class _LeafOperation:
-    """Stands where a recorded operation's primitive stands."""
-
-    name = "leaf"
-
-
-_LEAF: Any = _LeafOperation()
+# Where nodes belong whose default graph, which itself stays open, was cleared.
+_CLEARED = AutogradGraph()
+_CLEARED.clear()
 
 
 def _order_by_walking(roots: Iterable[Node]) -> list[Node]:

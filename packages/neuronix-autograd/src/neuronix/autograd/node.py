@@ -31,59 +31,73 @@ next_sequence = count().__next__
 NOT_INDEXED = -1
 
 
-class Entry(weakref.ref["Node"]):
-    """A node as its graph's index knows it: weakly.
-
-    When the node dies, the entry is appended to the graph's list of dead entries (the callback is that list's own
-    ``append``, so no Python code runs inside a deallocation).
-    """
-
-    __slots__ = ("index", "leaf_key")
-
-    index: int  # in the rustworkx graph; NOT_INDEXED before the node is added there and after it is removed
-    leaf_key: int | None
+def saved_slot(name: str) -> str:
+    """Where a node keeps what a rule calls ``name``; ``x.shape`` is a name, too, beside a ``x`` that is kept whole."""
+    return f"{name.replace('.', '_')}_saved"
 
 
 class Node:
     """One recorded operation.
 
+    Each primitive has a subclass of its own, generated with its call (see ``codegen.py``).  What the node must remember
+    is known when the operation is declared, so it has a place for each parent (``x_parent``), each saved value
+    (``x_saved``) and that value's version (``x_version``), and a `pullback` that reads them.
+
     Attributes:
         op: The primitive that was called.
-        parents: For each tensor argument the node of that argument, or ``None`` if it doesn't require grad.
-        saved: The values that the primitive's rules name, or ``None`` once they have been freed.
+        freed: Whether the saved values are gone.
         shape: The shape of the result (``None`` if the operation has several results).
+        dtype: The element type of the result, or of the first one.
         restore: ``None``, or for each parent ``None`` or the (shape, dtype) that its gradient is to be brought back to.
         graph: The graph on which it was recorded.
         sequence: Its place in the order of creation.
         hooks: ``None``, or functions ``hook(grad) -> grad or None`` on the gradient of the result.
+        notes: ``None``, or what `note` was given.
     """
 
     __slots__ = (
         "__weakref__",
-        "entry",
+        "_index",
+        "dtype",
+        "freed",
         "graph",
         "hooks",
         "notes",
-        "op",
-        "parents",
-        "pullback",
         "restore",
-        "saved",
         "sequence",
         "shape",
     )
 
-    op: Primitive
-    parents: tuple[Node | None, ...]
-    saved: tuple[Any, ...] | None
+    op: Primitive  # a subclass's own, but an `OutputNode` has that of its parent
+    freed: bool
     shape: torch.Size | None
+    dtype: torch.dtype
     restore: tuple[tuple[torch.Size, torch.dtype] | None, ...] | None
     graph: AutogradGraph
     sequence: int
-    entry: Entry
+    _index: int  # in the graph's index; NOT_INDEXED once that was cleared
     hooks: dict[int, Callable[..., Any]] | None
     notes: dict[str, Any] | None
-    pullback: Callable[[Node, Any, dict[Node, Any], bool], None]
+
+    @property
+    def parents(self) -> tuple[Node | None, ...]:
+        """For each tensor argument the node of that argument, or ``None`` if it doesn't require grad."""
+        return ()
+
+    def pullback(self, grad: Any, grads: dict[Node, Any], recording: bool, retain_graph: bool) -> None:
+        """Turn ``grad``, the gradient of the result, into gradients of the arguments, and add them to ``grads``.
+
+        Args:
+            grad: The gradient; a list of them if the operation has several results.
+            grads: For each node that was reached the sum so far.
+            recording: Whether the rules are handed `CustomTensor`s, so that they are recorded themselves.
+            retain_graph: Whether the saved values stay.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no pullback")
+
+    def release(self) -> None:
+        """Let go of parents and saved values."""
+        self.freed = True
 
     @property
     def name(self) -> str:
@@ -93,15 +107,14 @@ class Node:
     @property
     def index(self) -> int:
         """The node's index in its graph's rustworkx ``PyDiGraph``."""
-        self.graph.synchronize()
-        if self.entry.index == NOT_INDEXED:
+        if self._index == NOT_INDEXED:
             raise GraphError(f"the node {self.name!r} isn't in its graph any more: the graph was cleared")
-        return self.entry.index
+        return self._index
 
     @property
     def saved_values(self) -> dict[str, Any]:
         """The saved values by name; empty once they have been freed."""
-        return {} if self.saved is None else self.op.name_saved(self.saved)
+        return {} if self.freed else {name: getattr(self, saved_slot(name)) for name in self.op.saved_names}
 
     @property
     def is_leaf(self) -> bool:
@@ -128,8 +141,15 @@ class Node:
     def __repr__(self) -> str:
         parents = ", ".join("constant" if parent is None else parent.name for parent in self.parents)
         shape = "" if self.shape is None else f" -> {tuple(self.shape)}"
-        freed = ", freed" if self.saved is None else ""
+        freed = ", freed" if self.freed else ""
         return f"<{self.name}({parents}){shape}{freed}>"
+
+
+class _LeafOperation:
+    """Stands where a recorded operation's primitive stands."""
+
+    name = "leaf"
+    saved_names = ()
 
 
 class LeafNode(Node):
@@ -140,17 +160,16 @@ class LeafNode(Node):
 
     __slots__ = ("leaf",)
 
+    op: Any = _LeafOperation()
     leaf: weakref.ref[CustomTensor]
-
-    @property
-    def saved_values(self) -> dict[str, Any]:
-        """A leaf saves nothing."""
-        return {}
 
     @property
     def is_leaf(self) -> bool:
         """``True``."""
         return True
+
+    def pullback(self, grad: Any, grads: dict[Node, Any], recording: bool, retain_graph: bool) -> None:
+        """Do nothing: a leaf has no parents to hand a gradient on to."""
 
     def __repr__(self) -> str:
         return f"<leaf {tuple(self.shape or ())}>"
@@ -162,21 +181,46 @@ class OutputNode(Node):
     The operation's own node then receives a list with a gradient for each result, ``None`` where there is none.
     """
 
-    __slots__ = ("position", "results")
+    __slots__ = ("operation", "position", "results")
 
+    operation: Node | None
     position: int
     results: int
 
     @property
+    def op(self) -> Primitive:  # type: ignore[override]
+        """The primitive that was called."""
+        if self.operation is None:
+            raise GraphError("the operation of this result was cleared with its graph")
+        return self.operation.op
+
+    @property
     def name(self) -> str:
         """The operation's name with the number of the result, as in ``max_dim[0]``."""
-        parent = self.parents[0]
-        return f"{'output' if parent is None else parent.name}[{self.position}]"
+        return f"{'output' if self.operation is None else self.operation.name}[{self.position}]"
+
+    @property
+    def parents(self) -> tuple[Node | None, ...]:
+        """The operation's own node."""
+        return () if self.operation is None else (self.operation,)
 
     @property
     def saved_values(self) -> dict[str, Any]:
         """Selecting saves nothing."""
         return {}
+
+    def pullback(self, grad: Any, grads: dict[Node, Any], recording: bool, retain_graph: bool) -> None:
+        """Put ``grad`` at its place in the list that the operation's node receives."""
+        if self.operation is not None:
+            gradients = grads.setdefault(self.operation, [None] * self.results)
+            held = gradients[self.position]  # a recorded pass may have made a second node for the same result
+            gradients[self.position] = grad if held is None else held + grad
+        self.freed = not retain_graph
+
+    def release(self) -> None:
+        """Let go of the operation's node."""
+        self.freed = True
+        self.operation = None
 
 
 class HookHandle:
@@ -211,17 +255,3 @@ class KeepGradient:
 
     def __call__(self, grad: Any) -> None:
         """Leave the gradient as it is."""
-
-
-def pull_back_output(node: Node, grad: Any, grads: dict[Node, Any], recording: bool) -> None:
-    """An [`OutputNode`][]'s pullback: put ``grad`` at its place in the list that the operation's node receives."""
-    del recording  # putting it there is the same in both cases
-    parent = node.parents[0]
-    if isinstance(node, OutputNode) and parent is not None:
-        gradients = grads.setdefault(parent, [None] * node.results)
-        held = gradients[node.position]  # a recorded pass may have made a second node for the same result
-        gradients[node.position] = grad if held is None else held + grad
-
-
-def pull_back_leaf(node: Node, grad: Any, grads: dict[Node, Any], recording: bool) -> None:
-    """A [`LeafNode`][]'s pullback: it has no parents, so there is nothing to hand on."""

@@ -24,12 +24,15 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 from types import CodeType, FunctionType
-from typing import Any, Protocol, TypeAlias, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast, overload
 
 import torch
 
 from neuronix.autograd import registry
 from neuronix.autograd.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from neuronix.autograd.node import Node
 
 __all__ = ["Primitive", "Shape", "composite", "primitive"]
 
@@ -117,6 +120,7 @@ class Primitive:
         rules: For each differentiable argument its rule.
         kernels: For some of them a fused kernel.
         function: What a user calls.
+        node_class: The class of its nodes, with the pullback; made with its call, when that is generated.
     """
 
     def __init__(
@@ -134,7 +138,7 @@ class Primitive:
         self.kernels: dict[str, Rule] = {}
         self.function: PrimitiveFunction | None = None
         self.generated: str | None = None
-        self.pullback: Callable[..., None] | None = None
+        self.node_class: type[Node] | None = None
         for name in _RESERVED:
             if name in self.parameters:
                 raise DeclarationError(f"{self.name}: a parameter may not be called {name!r}; rules use that name")
@@ -193,10 +197,6 @@ class Primitive:
     def needed_by(self, slot: str) -> tuple[str, ...]:
         """The arguments whose rules name this saved value."""
         return tuple(dict.fromkeys(argument for rule in self._users(slot) for argument in rule.wrt))
-
-    def name_saved(self, saved: tuple[Any, ...]) -> dict[str, Any]:
-        """A node's saved values by name."""
-        return dict(zip(self.saved_names, saved[: len(self.saved_names)], strict=True))
 
     def __repr__(self) -> str:
         arguments = ", ".join(self.rules) or "nothing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from neuronix.autograd.errors import (
 )
 from neuronix.autograd.graph import AutogradGraph, current_graph, graph_of_block
 from neuronix.autograd.modes import in_plain_pass, is_grad_enabled, uses_rules_only
-from neuronix.autograd.node import NOT_INDEXED, Node, OutputNode, pull_back_output
+from neuronix.autograd.node import Node, OutputNode, next_sequence
 from neuronix.autograd.tensor import CustomTensor, new_result
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ def list_parents(
                     raise changed_behind(op, f"tensors[{position}]", value)
                 if parent.graph is not graph:
                     graph.admit(parent, op.name)
-            if value._data.dtype is not dtype:
-                restore = (value._data.shape, value._data.dtype)
+            if parent.dtype is not dtype:
+                restore = (value._data.shape, parent.dtype)
         parents.append(parent)
         restores.append(restore)
     return parents, restores
@@ -164,18 +165,15 @@ def outputs_of(node: Node, values: Sequence[Any]) -> Any:
         if output is not None:  # in a recorded pass: a result that is still there
             results.append(new_result(value, output))
             continue
-        output = OutputNode.__new__(OutputNode)
-        output.op = node.op
-        output.parents = (node,)
-        output.saved = ()
-        output.shape = value.shape
-        output.restore = None
-        output.pullback = pull_back_output
+        output = OutputNode()
+        output.operation = node
         output.position = position
         output.results = len(values)
+        output.shape = value.shape
+        output.dtype = value.dtype
+        output.restore = None
         node.graph.record(output)
-        result = new_result(value, output)
-        results.append(result)
+        results.append(new_result(value, output))
     if hasattr(values, "n_fields"):
         return type(values)(results)  # type: ignore[call-arg]
     return results if isinstance(values, list) else tuple(results)
@@ -183,11 +181,8 @@ def outputs_of(node: Node, values: Sequence[Any]) -> Any:
 
 def _output_node(node: Node, position: int) -> OutputNode | None:
     """The node that stands for one of several results of ``node`` already, if there is one."""
-    if node.entry.index == NOT_INDEXED:  # just recorded
-        return None
-    for entry in node.graph.graph.successors(node.index):
-        child = entry()
-        if isinstance(child, OutputNode) and child.position == position and child.parents[0] is node:
+    for child in node.graph.children(node):
+        if isinstance(child, OutputNode) and child.position == position:
             return child
     return None
 
@@ -370,6 +365,7 @@ NAMES: dict[str, Any] = {
     "list_parents": list_parents,
     "modified": modified,
     "new": object.__new__,
+    "next_sequence": next_sequence,
     "outputs_of": outputs_of,
     "plain": plain,
     "recorded": recorded,
@@ -383,5 +379,6 @@ NAMES: dict[str, Any] = {
     "versions_of": versions_of,
     "versions_of_results": versions_of_results,
     "view_of": view_of,
+    "weak": weakref.ref,
     "without_version": without_version,
 }

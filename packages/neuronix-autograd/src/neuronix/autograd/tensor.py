@@ -103,6 +103,8 @@ class CustomTensor:
                     hint="make a new tensor",
                 )
             forget_leaf(self)
+        elif values.dtype is not self._data.dtype:
+            forget_leaf(self)
         self._data = values
         self._version = version_of(values)
 
