@@ -301,6 +301,7 @@ ROWS: dict[str, Row] = {
     # linear algebra
     "linalg.matmul_": ("tr", torch.matmul),
     "linalg.matmul": ("xv", torch.matmul),
+    "linalg.regrouped": ("tr", lambda t, r: torch.matmul(t.unsqueeze(1), r.unsqueeze(1))),
     "linalg.matmul_reflected": (
         "x",
         lambda x: np.ones((2, 3)) @ x,

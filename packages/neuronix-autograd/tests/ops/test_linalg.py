@@ -209,6 +209,37 @@ def test_in_place_product() -> None:
     torch.testing.assert_close(y.data, (x @ x).data, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    "shapes", [((2, 3, 4), (4, 5)), ((2, 2, 3, 4), (2, 2, 4, 5)), ((2, 3, 4), (4,)), ((4,), (2, 4, 3))]
+)
+def test_a_product_may_be_changed_in_place(
+    shapes: tuple[tuple[int, ...], tuple[int, ...]], check_against_torch: Callable[..., None]
+) -> None:
+    def changed(x: Any, other: Any) -> Any:
+        product = x @ other
+        product += 1  # it belongs to nobody else, however it was computed
+        return product * product
+
+    check_against_torch(changed, *(made(shape) for shape in shapes))
+
+
+@pytest.mark.parametrize("bias", [(), (1,), (5,), (1, 5), (3, 5), (2, 3, 5)], ids=str)
+def test_a_bias_of_linear_broadcasts(bias: tuple[int, ...], check_against_torch: Callable[..., None]) -> None:
+    shapes = ((2, 3, 4), (5, 4), bias)
+    check_against_torch(F.linear, *(made(shape) for shape in shapes))
+
+
+@pytest.mark.parametrize("bias", [(4,), (1, 1, 5), (2, 3, 5)], ids=str)
+def test_a_bias_of_linear_that_doesnt_fit(bias: tuple[int, ...]) -> None:
+    with pytest.raises(errors.ShapeError):
+        F.linear(tensor(torch.ones(3, 4), requires_grad=True), torch.ones(5, 4), torch.ones(bias))
+
+
+def test_an_empty_layer_gives_empty_gradients(check_against_torch: Callable[..., None]) -> None:
+    x, weight, bias = (torch.ones(shape, dtype=torch.float64) for shape in ((2, 3, 4), (0, 4), (0,)))
+    check_against_torch(F.linear, x.requires_grad_(), weight.requires_grad_(), bias.requires_grad_())
+
+
 def test_what_isnt_needed_isnt_computed() -> None:
     weight = tensor(torch.ones(2, 3), requires_grad=True)
     out = F.linear(torch.ones(4, 3), weight)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neuronix.autograd.errors import ShapeError
 from neuronix.autograd.ops.reductions import sum
-from neuronix.autograd.ops.shapes import squeeze_, unsqueeze
+from neuronix.autograd.ops.shapes import unsqueeze
 from neuronix.autograd.primitive import Shape, composite, primitive
 from neuronix.autograd.tensor import CustomTensor
 
@@ -121,9 +121,9 @@ def matmul(x: Any, other: Any) -> Any:
             hint="multiply by a number with `*`",
         )
     if other_ndim == 1:
-        return squeeze_(matmul(x, unsqueeze(other, -1)), -1)
+        return regrouped(matmul(x, unsqueeze(other, -1)), shape[:-1])
     if len(shape) == 1:
-        return squeeze_(matmul(unsqueeze(x, 0), other), -2)
+        return regrouped(matmul(unsqueeze(x, 0), other), (*other.shape[:-2], other.shape[-1]))
     if other_ndim == 2 and shape[-1] == other.shape[0]:
         rows = regrouped(x, (math.prod(shape[:-1]), shape[-1]))
         return regrouped(matmul_(rows, other), (*shape[:-1], other.shape[1]))

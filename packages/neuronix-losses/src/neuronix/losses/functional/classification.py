@@ -80,7 +80,7 @@ def cross_entropy(
     axis = _class_axis("cross_entropy", input)
     _check_indices("cross_entropy", input, target, weight, axis)
     log_p = input.log_softmax(axis)
-    loss: CustomTensor = nll_loss_(log_p, target, weight, number, ignore_index)
+    loss: CustomTensor = nll_loss_(log_p, target, weight, number, ignore_index, [])
     if label_smoothing == 0.0:
         return loss
     # The uniform part of the target: Σ over all classes of −w log p / C, averaged over the same weights as the rest.
@@ -179,21 +179,40 @@ def nll_loss(
     input, target = lift(input), lift(target)
     number = reduction_number("nll_loss", legacy_reduction(size_average, reduce, reduction))
     _check_indices("nll_loss", input, target, weight, _class_axis("nll_loss", input))
-    loss: CustomTensor = nll_loss_(input, target, weight, number, ignore_index)
+    loss: CustomTensor = nll_loss_(input, target, weight, number, ignore_index, [])
     return loss
 
 
 @primitive
-def nll_loss_(x: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int) -> Tensor:
-    """`nll_loss` with ATen's arguments."""
+def nll_loss_(
+    x: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int, totals: list[Tensor]
+) -> Tensor:
+    """`nll_loss` with ATen's arguments.
+
+    ``totals`` is an empty list, which receives the sum of the targets' weights: the forward kernel computes it anyway,
+    and the backward kernel takes it.
+    """
+    shape = target.shape
     try:
-        return kernels.nll(x, target, weight, reduction, ignore_index)
+        if x.ndim < 3:
+            loss, total = kernels.nll(x, target, weight, reduction, ignore_index)
+        else:
+            x, target = _as_images(x, target)
+            loss, total = kernels.nll_images(x, target, weight, reduction, ignore_index)
     except IndexError as error:
         raise AxisError(
             f"nll_loss: {error} The input of shape {tuple(x.shape)} has classes 0 to {x.shape[_axis(x.shape)] - 1}, "
             f"and ignore_index is {ignore_index}",
             hint="count classes from 0",
         ) from error
+    totals.append(total)
+    return loss.reshape(shape) if loss.ndim > 0 else loss
+
+
+def _as_images(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Any number of further axes, as one image of a single row: what the kernels take."""
+    pixels = math.prod(x.shape[2:])
+    return x.reshape(x.shape[0], x.shape[1], 1, pixels), target.reshape(x.shape[0], 1, pixels)
 
 
 @nll_loss_.vjp("x")
@@ -213,20 +232,21 @@ def nll_loss_wrt_x(
 
 @nll_loss_.fused("x")
 def nll_loss_kernel_wrt_x(
-    grad: Tensor, x: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int
+    grad: Tensor,
+    x: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    reduction: int,
+    ignore_index: int,
+    totals: list[Tensor],
 ) -> Tensor:
     # The kernel looks at the shape of x only, but asks for a tensor; log_softmax keeps this one anyway.
-    if reduction == MEAN:
-        total = _total_weight(target, weight, ignore_index, grad)
-    else:
-        total = grad.new_zeros(())  # an argument that isn't looked at then
     if x.ndim < 3:
-        return kernels.nll_backward(grad, x, target, weight, reduction, ignore_index, total)
-    # Any number of further axes is to the kernel one image of a single row.
-    flat = (x.shape[0], 1, math.prod(x.shape[2:]))
-    images = x.reshape(x.shape[0], x.shape[1], 1, flat[-1])
-    grad, target = grad.reshape(flat) if grad.ndim > 0 else grad, target.reshape(flat)
-    return kernels.nll_images_backward(grad, images, target, weight, reduction, ignore_index, total).reshape(x.shape)
+        return kernels.nll_backward(grad, x, target, weight, reduction, ignore_index, totals[0])
+    images, targets = _as_images(x, target)
+    grad = grad.reshape(targets.shape) if grad.ndim > 0 else grad
+    flat = kernels.nll_images_backward(grad, images, targets, weight, reduction, ignore_index, totals[0])
+    return flat.reshape(x.shape)
 
 
 @composite(names="", aten="nll_loss_forward.default nll_loss2d_forward.default")
@@ -234,8 +254,9 @@ def nll_loss_forward(
     x: CustomTensor, target: CustomTensor, weight: CustomTensor | None, reduction: int, ignore_index: int
 ) -> tuple[CustomTensor, CustomTensor]:
     """`nll_loss` as ATen has it: with the sum of the targets' weights as a second result."""
-    loss: CustomTensor = nll_loss_(x, target, weight, reduction, ignore_index)
-    return loss, lift(_total_weight(target.data, _plain(weight), ignore_index, x.data))
+    totals: list[Tensor] = []
+    loss: CustomTensor = nll_loss_(x, target, weight, reduction, ignore_index, totals)
+    return loss, lift(totals[0])
 
 
 # Weights and shapes

@@ -17,6 +17,7 @@ __all__ = [
     "mse_backward",
     "nll",
     "nll_backward",
+    "nll_images",
     "nll_images_backward",
     "smooth_l1",
     "smooth_l1_backward",
@@ -28,7 +29,8 @@ smooth_l1: Callable[..., Tensor] = torch.ops.aten.smooth_l1_loss.default
 smooth_l1_backward: Callable[..., Tensor] = torch.ops.aten.smooth_l1_loss_backward.default
 huber: Callable[..., Tensor] = torch.ops.aten.huber_loss.default
 huber_backward: Callable[..., Tensor] = torch.ops.aten.huber_loss_backward.default
-nll: Callable[..., Tensor] = torch.ops.aten.nll_loss_nd.default
+nll: Callable[..., tuple[Tensor, Tensor]] = torch.ops.aten.nll_loss_forward.default
+nll_images: Callable[..., tuple[Tensor, Tensor]] = torch.ops.aten.nll_loss2d_forward.default
 nll_backward: Callable[..., Tensor] = torch.ops.aten.nll_loss_backward.default
 nll_images_backward: Callable[..., Tensor] = torch.ops.aten.nll_loss2d_backward.default
 bce: Callable[..., Tensor] = torch.ops.aten.binary_cross_entropy.default

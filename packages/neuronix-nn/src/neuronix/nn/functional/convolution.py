@@ -8,7 +8,8 @@ is linear in each of the three, and the three operations here are its partial de
 
     convolution(x, w) = ∂T/∂g        convolution_input(g, w) = ∂T/∂x        convolution_weight(g, x) = ∂T/∂w
 
-So the rule of each is made of the other two, and nothing more is needed for derivatives of any order.  A transposed
+So the rule of each is made of the other two, and nothing more is needed for derivatives of any order.  (ATen's kernel
+for a layer's backward pass computes both at once, and lays the gradient out for that only once.)  A transposed
 convolution is `convolution_input` seen as a forward operation: the flag ``transposed`` swaps the two.
 """
 
@@ -38,6 +39,8 @@ __all__ = [
 ]
 
 
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
+
 _convolution_backward = torch.ops.aten.convolution_backward.default
 
 
@@ -52,25 +55,51 @@ class Geometry(NamedTuple):
     groups: int
 
 
-@primitive
-def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+def convolution(x: TensorLike, weight: TensorLike, bias: TensorLike | None, geometry: Geometry) -> Any:
     """∂T/∂g: convolution of a batch in any number of dimensions; the functions below spell out its arguments."""
+    if isinstance(weight, CustomTensor) and weight.requires_grad:
+        return convolution_(x, weight, bias, geometry)
+    return convolution_frozen(x, weight, bias, geometry)
+
+
+@primitive
+def convolution_(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """`convolution` whose weight is being trained."""
     return torch.convolution(x, weight, bias, *geometry)
 
 
-@convolution.vjp("x")
+@convolution_.vjp("x", "weight", "bias")
+def convolution_wrt(
+    grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, needs: tuple[bool, bool, bool]
+) -> Gradients:
+    return (
+        convolution_input(grad, weight, x.shape, geometry) if needs[0] else None,
+        convolution_weight(grad, x, weight.shape, geometry) if needs[1] else None,
+        convolution_wrt_bias(grad) if needs[2] else None,
+    )
+
+
+@convolution_.fused("x", "weight", "bias")
+def convolution_kernel(
+    grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, needs: tuple[bool, bool, bool]
+) -> Gradients:
+    grads: Gradients = _convolution_backward(grad, x, weight, [grad.shape[1]], *geometry, needs)
+    return grads
+
+
+@primitive
+def convolution_frozen(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """`convolution` whose weight is a constant: only the weight's gradient would need the input to be kept."""
+    return torch.convolution(x, weight, bias, *geometry)
+
+
+@convolution_frozen.vjp("x")
 def convolution_wrt_x(grad: Tensor, x: Shape, weight: Tensor, geometry: Geometry) -> Tensor:
     result: Tensor = convolution_input(grad, weight, x, geometry)
     return result
 
 
-@convolution.vjp("weight")
-def convolution_wrt_weight(grad: Tensor, x: Tensor, weight: Shape, geometry: Geometry) -> Tensor:
-    result: Tensor = convolution_weight(grad, x, weight, geometry)
-    return result
-
-
-@convolution.vjp("bias")
+@convolution_frozen.vjp("bias")
 def convolution_wrt_bias(grad: Tensor) -> Tensor:
     # one bias for each channel, axis 1, added at every other position
     return grad.sum((0, *range(2, grad.ndim)))

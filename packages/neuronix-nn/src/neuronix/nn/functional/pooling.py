@@ -33,6 +33,11 @@ __all__ = [
 Sizes = int | Iterable[int]
 
 
+def _of_shape(like: Tensor, shape: torch.Size) -> Tensor:
+    """A tensor of which a kernel reads the shape alone, so that one element in memory will do."""
+    return like.new_empty(()).expand(shape)
+
+
 # The maximum
 
 _MAX_POOLS = {1: F.max_pool1d_with_indices, 2: F.max_pool2d_with_indices, 3: F.max_pool3d_with_indices}
@@ -83,7 +88,7 @@ def max_pool_kernel(
     kernel = _MAX_POOL_KERNELS.get(len(kernel_size))
     if kernel is None:
         return max_pool_wrt_x(grad, x, kernel_size, winners)
-    return kernel(grad, grad.new_empty(x), kernel_size, stride, padding, dilation, ceil_mode, winners[0])
+    return kernel(grad, _of_shape(grad, x), kernel_size, stride, padding, dilation, ceil_mode, winners[0])
 
 
 @primitive
@@ -290,8 +295,7 @@ def avg_pool_adjoint(
 ) -> Tensor:
     """``shape``, with each element of ``g`` spread evenly over its window."""
     adjoint = _AVG_POOL_ADJOINTS[len(kernel_size)]
-    like = g.new_empty(shape)  # only its shape is read
-    return adjoint(g, like, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return adjoint(g, _of_shape(g, shape), kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
 @avg_pool_adjoint.vjp("g")
@@ -421,7 +425,7 @@ def adaptive_avg_pool_wrt_x(grad: Tensor, x: Shape, output_size: tuple[int, ...]
 @primitive
 def adaptive_avg_pool_adjoint(g: Tensor, shape: torch.Size, output_size: tuple[int, ...]) -> Tensor:
     """``shape``, with each element of ``g`` spread evenly over its window."""
-    return _ADAPTIVE_ADJOINTS[len(output_size)](g, g.new_empty(shape))
+    return _ADAPTIVE_ADJOINTS[len(output_size)](g, _of_shape(g, shape))
 
 
 @adaptive_avg_pool_adjoint.vjp("g")
