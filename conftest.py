@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import doctest
 import io
+import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,17 @@ class Page(pytest.File):
     def teardown(self) -> None:
         self.document.namespace.clear()
         self.folder.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """With NEURONIX_RULES_ONLY=1 run tests, doctests and pages by the rules alone, without the fused kernels."""
+    if "NEURONIX_RULES_ONLY" not in os.environ or item.get_closest_marker("kernels"):
+        return (yield)
+    from neuronix.autograd import rules_only
+
+    with rules_only():
+        return (yield)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Page | None:

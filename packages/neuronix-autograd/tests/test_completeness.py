@@ -463,6 +463,7 @@ def test_every_operation_has_a_row() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:index_reduce:UserWarning")
+@pytest.mark.kernels  # sees each kernel run
 @pytest.mark.parametrize("name", ROWS)
 def test_a_row_runs_its_operation_as_torch_does(name: str, check_against_torch: Callable[..., None]) -> None:
     function = declared()[name]

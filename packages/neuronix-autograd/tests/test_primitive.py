@@ -143,6 +143,7 @@ def test_only_the_rules_that_are_needed_run() -> None:
     assert ran == ["y"]
 
 
+@pytest.mark.kernels
 def test_a_fused_kernel_stands_in_for_its_rule_on_plain_tensors() -> None:
     ran = []
 

@@ -148,6 +148,7 @@ def check(name: str, function: Callable[[Any], Any], values: Tensor, rules: bool
     assert_close(ours.grad, theirs.grad, rtol=4 * precision, atol=atol, equal_nan=True)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("rules", [False, True], ids=["kernels", "rules"])
 @pytest.mark.parametrize("dtype", EPSILON, ids=str)
 @pytest.mark.parametrize("name", ELEMENTWISE)
@@ -155,6 +156,7 @@ def test_far_out_elementwise(name: str, dtype: torch.dtype, rules: bool) -> None
     check(name, ELEMENTWISE[name], torch.tensor(NUMBERS, dtype=torch.float64).to(dtype), rules)
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("rules", [False, True], ids=["kernels", "rules"])
 @pytest.mark.parametrize("dtype", EPSILON, ids=str)
 @pytest.mark.parametrize("name", OF_ROWS)

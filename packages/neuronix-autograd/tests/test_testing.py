@@ -94,7 +94,11 @@ class TestCheckAgainstTorch:
         ("function", "message"),
         [
             (wrong_cube, "the gradient with respect to input\\[0\\] differs"),
-            (cube_with_wrong_kernel, "the gradient with respect to input\\[0\\] differs"),
+            pytest.param(
+                cube_with_wrong_kernel,
+                "the gradient with respect to input\\[0\\] differs",
+                marks=pytest.mark.kernels,
+            ),
             (cube_with_opaque_rule, "the second-order gradient with respect to input\\[0\\] differs"),
             (cube_opaque_in_grad, "the second-order gradient with respect to the incoming gradient differs"),
             (lambda x: x * x, "the output differs"),

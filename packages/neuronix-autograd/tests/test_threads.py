@@ -66,6 +66,7 @@ def test_each_thread_has_a_default_graph_of_its_own() -> None:
     assert len({id(graph) for graph in [*graphs, current_graph()]}) == THREADS + 1
 
 
+@pytest.mark.kernels  # new threads use them, whatever this one does
 def test_threads_that_share_nothing_compute_what_one_does() -> None:
     def work() -> tuple[torch.Tensor, torch.Tensor]:
         x = leaf(0.3, -0.8)

@@ -4,6 +4,7 @@ from neuronix.autograd import drawing, errors, ops, testing
 from neuronix.autograd.__about__ import __version__ as __version__
 from neuronix.autograd.backward import grad
 from neuronix.autograd.checking import gradcheck, gradgradcheck
+from neuronix.autograd.compiled_sums import compiled_reductions
 from neuronix.autograd.functional import hessian, hvp, jacobian, vhp
 from neuronix.autograd.graph import AutogradGraph
 from neuronix.autograd.modes import enable_grad, is_grad_enabled, no_grad, rules_only, set_grad_enabled
@@ -18,6 +19,7 @@ __all__ = [
     "AutogradGraph",
     "CustomTensor",
     "Shape",
+    "compiled_reductions",
     "composite",
     "drawing",
     "enable_grad",

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuronix.autograd.compiled_sums import sum_back, uses_compiled_reductions
 from neuronix.autograd.errors import (
     ArgumentError,
     AxisError,
@@ -289,6 +290,10 @@ def restored(grad: Any, to: Restore) -> Any:
     Broadcasting repeats an argument along an axis; by the chain rule its gradient is the sum over the repetitions.
     """
     shape, dtype = to
+    if uses_compiled_reductions():
+        summed = sum_back(grad, shape, dtype)
+        if summed is not None:
+            return summed
     if grad.shape != shape:
         added = grad.ndim - len(shape)
         repeated = tuple(range(added)) + tuple(
