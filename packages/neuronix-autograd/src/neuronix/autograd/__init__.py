@@ -2,6 +2,7 @@
 
 from neuronix.autograd import drawing, errors, ops, testing
 from neuronix.autograd.__about__ import __version__ as __version__
+from neuronix.autograd.anomaly import detect_anomaly, record_lines
 from neuronix.autograd.backward import grad
 from neuronix.autograd.checking import gradcheck, gradgradcheck
 from neuronix.autograd.compiled_sums import compiled_reductions
@@ -10,6 +11,7 @@ from neuronix.autograd.graph import AutogradGraph
 from neuronix.autograd.modes import enable_grad, is_grad_enabled, no_grad, rules_only, set_grad_enabled
 from neuronix.autograd.primitive import Shape, composite, primitive
 from neuronix.autograd.products import jvp, vjp
+from neuronix.autograd.saved_tensors import checkpoint, saved_tensors_hooks
 from neuronix.autograd.tensor import CustomTensor, tensor
 from neuronix.autograd.torch_function import bind_remaining_methods as _bind_remaining_methods
 
@@ -19,8 +21,10 @@ __all__ = [
     "AutogradGraph",
     "CustomTensor",
     "Shape",
+    "checkpoint",
     "compiled_reductions",
     "composite",
+    "detect_anomaly",
     "drawing",
     "enable_grad",
     "errors",
@@ -35,7 +39,9 @@ __all__ = [
     "no_grad",
     "ops",
     "primitive",
+    "record_lines",
     "rules_only",
+    "saved_tensors_hooks",
     "set_grad_enabled",
     "tensor",
     "testing",

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,8 +18,8 @@ from torch import Tensor
 
 from neuronix.autograd.errors import DtypeError, GradientError, GraphError, ShapeError
 from neuronix.autograd.graph import current_graph
-from neuronix.autograd.modes import no_grad, plain_pass
-from neuronix.autograd.node import KeepGradient, LeafNode, Node
+from neuronix.autograd.modes import Watcher, no_grad, plain_pass, watchers
+from neuronix.autograd.node import AfterAccumulation, KeepGradient, LeafNode, Node, OutputNode, RuleHook
 from neuronix.autograd.tensor import CustomTensor, new_result
 
 __all__ = ["backward", "grad", "run"]
@@ -51,6 +52,7 @@ def run(
     reached: dict[int, tuple[CustomTensor, Any]] = {}  # a leaf has a node on each graph: its gradient is their sum
     captured: dict[int, Any] = {}
     retained: list[tuple[CustomTensor, Any]] = []
+    watching = watchers()
     for node in order:
         grad = grads.pop(node, None)
         if grad is None:
@@ -63,13 +65,15 @@ def run(
                     _check_arrived(leaf, grad)
                 reached[id(leaf)] = (leaf, grad if held is None else held[1] + grad)
             continue
-        if node.hooks:
+        pullback = node.pullback
+        if node.hooks or watching:
             grad = _call_hooks(node.hooks, grad, node.name)
-            keepers = [hook.tensor() for hook in node.hooks.values() if isinstance(hook, KeepGradient)]
+            keepers = [hook.tensor() for hook in (node.hooks or {}).values() if isinstance(hook, KeepGradient)]
             retained += [(tensor, grad) for tensor in keepers if tensor is not None]
+            pullback = partial(_hooked_pullback, node, watching)
         if inner and node in inner:
             captured[inner[node]] = grad
-        node.pullback(grad, grads, recording, retain_graph)
+        pullback(grad, grads, recording, retain_graph)
     leaves = [
         (leaf, _call_hooks(leaf._hooks, grad, "leaf") if leaf._hooks else grad) for leaf, grad in reached.values()
     ]
@@ -116,10 +120,10 @@ def _visited(order: list[Node], wanted: Sequence[CustomTensor] | None) -> list[N
     return order
 
 
-def _call_hooks(hooks: dict[int, Callable[..., Any]] | None, grad: Any, name: str) -> Any:
+def _call_hooks(hooks: dict[int, Any] | None, grad: Any, name: str) -> Any:
     """The gradient after all hooks; each is shown a tensor, and may return another one in its place."""
     for hook in tuple((hooks or {}).values()):
-        if isinstance(hook, KeepGradient):
+        if isinstance(hook, (AfterAccumulation, KeepGradient, RuleHook)):
             continue
         replaced = hook(grad)
         if replaced is None:
@@ -134,6 +138,41 @@ def _call_hooks(hooks: dict[int, Callable[..., Any]] | None, grad: Any, name: st
             )
         grad = replaced
     return grad
+
+
+class _HandedOn(dict[Node, Any]):
+    """Takes the place of the sums while one node's rules run, and notes each gradient by itself."""
+
+    def __init__(self) -> None:
+        self.pairs: list[tuple[Node, Any]] = []
+
+    def get(self, parent: Node, default: Any = None) -> Any:
+        return default
+
+    def __setitem__(self, parent: Node, grad: Any) -> None:
+        self.pairs.append((parent, grad))
+
+
+def _hooked_pullback(
+    node: Node, watching: Sequence[Watcher], grad: Any, grads: dict[Node, Any], recording: bool, retain_graph: bool
+) -> None:
+    """``node.pullback`` between its `RuleHook`s, under the eyes of whoever watches."""
+    hooks = [hook for hook in (node.hooks or {}).values() if isinstance(hook, RuleHook)]
+    if isinstance(node, OutputNode) or not (hooks or watching):
+        node.pullback(grad, grads, recording, retain_graph)
+        return
+    for hook in hooks:
+        grad = hook.before(node, grad)
+    handed_on = _HandedOn()
+    node.pullback(grad, handed_on, recording, retain_graph)
+    pairs = handed_on.pairs
+    for watcher in watching:
+        watcher.differentiated(node, grad, pairs)
+    for hook in hooks:
+        pairs = hook.after(node, grad, pairs)
+    for parent, gradient in pairs:
+        held = grads.get(parent)
+        grads[parent] = gradient if held is None else held + gradient
 
 
 # Seeds
@@ -325,6 +364,7 @@ def _accumulate(leaves: list[tuple[CustomTensor, Any]], kept: list[Any]) -> None
     have returned its argument, a view or a saved value, and then it is copied.
     """
     seen: set[int] = {id(tensor) for tensor in kept}
+    hooked = [leaf for leaf, _ in leaves if leaf._hooks]
     with _accumulation:
         _check_held(leaves)
         while leaves:
@@ -339,6 +379,10 @@ def _accumulate(leaves: list[tuple[CustomTensor, Any]], kept: list[Any]) -> None
             seen.add(id(gradient))
             kept.append(gradient)  # so that no identity is used again while `seen` counts
             leaf._grad = _copy_like(gradient, leaf._data) if shared or not _is_unshared(gradient) else gradient
+    for leaf in hooked:
+        for hook in tuple((leaf._hooks or {}).values()):
+            if isinstance(hook, AfterAccumulation):
+                hook.hook(leaf)
 
 
 def _check_held(leaves: list[tuple[CustomTensor, Any]]) -> None:

@@ -85,15 +85,21 @@ def _call(op: Primitive, name: str) -> list[str]:
         "    try:",
         f"        _value = forward({_arguments(op)})",
         "    except ARGUMENT_ERRORS as _error:",
-        f"        raise explained(op, _error, ({''.join(f'{p}_data, ' for p in op.parameters)})) from _error",
+        f"        raise explained(op, _error, ({_data(op)})) from _error",
     ]
     if op.differentiable:
         lines += _record(op)
     tensors = "".join(f"{name}, " for name in op.parameters if op.may_be_tensor(name))
     lines += ["    if in_plain_pass():", f"        return result_in_rule(_value, ({tensors}))"]
+    lines += ["    if watchers():", f"        watch_computed(op, _value, ({_data(op)}))"]
     result = f"view_of(constant_result(_value), {op.parameters[0]})" if op.view else "constant_result(_value)"
     lines.append(f"    return {result}")
     return lines
+
+
+def _data(op: Primitive) -> str:
+    """The arguments as torch tensors, in a tuple's parentheses."""
+    return "".join(f"{name}_data, " for name in op.parameters)
 
 
 def _parameters(op: Primitive) -> str:
@@ -143,7 +149,7 @@ def _record(op: Primitive) -> list[str]:
             f"first_dtype(_value) if _shape is None else {dtype}",
         )
     lines = [
-        f"    if ({' or '.join(f'{name}_tracked' for name in names)}) and is_grad_enabled():",
+        f"    if ({' or '.join(f'{name}_tracked' for name in names)}) and (_mode := recording_mode()):",
         f"        _shape = {shape}",
         f"        _dtype = {dtype}",
         "        _graph = graph_of_block(None) or current_graph()",
@@ -174,6 +180,8 @@ def _record(op: Primitive) -> list[str]:
         "        except RuntimeError as _error:  # torch.inference_mode",
         "            raise without_version(op, _error) from _error",
         *_register(singles, lists),
+        "        if _mode is not True:",
+        f"            watch_recorded(_mode, _node, _value, ({_data(op)}))",
     ]
     if not op.broadcasts:
         results = "outputs_of(_node, _value)"

@@ -184,7 +184,7 @@ def record_gradients(target: Target) -> Iterator[None]:
                 if leaf is not None:
                     handles.append(leaf.register_hook(_note_on(node)))
             else:
-                handles.append(node.register_hook(_note_on(node)))
+                handles.append(node.add_hook(_note_on(node)))
         yield
     finally:
         for handle in handles:

@@ -7,6 +7,7 @@ PyTorch catches it unchanged.  Every message says what happened, with the values
 from __future__ import annotations
 
 __all__ = [
+    "AnomalyError",
     "ArgumentError",
     "AxisError",
     "DeclarationError",
@@ -39,6 +40,10 @@ class GraphError(NeuronixError, RuntimeError):
 
 class GradientError(NeuronixError, RuntimeError):
     """A gradient can't be computed, or wouldn't be the one that was meant."""
+
+
+class AnomalyError(GradientError):
+    """A value isn't finite ([`detect_anomaly`][neuronix.autograd.detect_anomaly])."""
 
 
 class GradcheckError(GradientError):

@@ -130,6 +130,7 @@ class AutogradGraph:
             node = reference()
             if node is not None:
                 node.release()
+                node.hooks = None
                 node._index = NOT_INDEXED
                 node.graph = self if self.scoped else _CLEARED
         self._index.clear()

@@ -140,4 +140,4 @@ def _keep_gradient_of(target: CustomTensor, before: Node, after: Node) -> None:
     for key, hook in list(hooks.items()):
         if isinstance(hook, KeepGradient) and hook.tensor() is target:
             del hooks[key]
-            after.register_hook(hook)
+            after.add_hook(hook)

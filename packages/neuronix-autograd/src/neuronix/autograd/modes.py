@@ -1,6 +1,6 @@
-"""Whether operations are recorded, and which rules a backward pass uses.
+"""Whether operations are recorded, who watches that, and which rules a backward pass uses.
 
-Both are context variables: each thread, and each asyncio task, has its own value.  They are independent of
+All are context variables: each thread, and each asyncio task, has its own value.  They are independent of
 ``torch.no_grad``; Neuronix records under that, because it never uses PyTorch's autograd.
 """
 
@@ -8,36 +8,55 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-__all__ = ["enable_grad", "is_grad_enabled", "no_grad", "rules_only", "set_grad_enabled"]
+if TYPE_CHECKING:
+    from neuronix.autograd.node import Node
+    from neuronix.autograd.primitive import Primitive
+
+__all__ = ["Watcher", "enable_grad", "is_grad_enabled", "no_grad", "rules_only", "set_grad_enabled"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_grad_enabled: ContextVar[bool] = ContextVar("grad_enabled", default=True)
+# False, True, or the watchers of this thread: one look-up tells an operation both whether it is recorded and whether
+# anybody wants to see that.
+_recording: ContextVar[Any] = ContextVar("recording", default=True)
+_watchers: ContextVar[tuple[Watcher, ...]] = ContextVar("watchers", default=())
 _rules_only: ContextVar[bool] = ContextVar("rules_only", default=False)
 
 _in_plain_pass: ContextVar[bool] = ContextVar("in_plain_pass", default=False)
 
-# The bound method is what every recorded operation calls: a look-up of 10 ns.
-is_grad_enabled = _grad_enabled.get
+# The bound methods are what every recorded operation calls: a look-up of 10 ns.
+recording_mode = _recording.get
+watchers = _watchers.get
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are recorded here: not inside [`no_grad`][neuronix.autograd.no_grad]."""
+    return recording_mode() is not False
 
 
 class _Mode:
     """A value of a context variable for the length of a ``with`` block or of a decorated call."""
 
-    variable: ContextVar[bool]
+    variable: ContextVar[Any]
 
     def __init__(self, value: bool) -> None:
         self.value = value
-        self._tokens: list[Token[bool]] = []  # a stack: one mode object may be entered again inside itself
+        self._tokens: list[Token[Any]] = []  # a stack: one mode object may be entered again inside itself
 
     def __enter__(self) -> None:
-        self._tokens.append(self.variable.set(self.value))
+        self._tokens.append(self._set())
+
+    def _set(self) -> Token[Any]:
+        value: Any = self.value
+        if value and self.variable is _recording:
+            value = watchers() or True
+        return self.variable.set(value)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -127,7 +146,7 @@ class no_grad(_FixedMode):
         False
     """
 
-    variable = _grad_enabled
+    variable = _recording
     fixed = False
 
 
@@ -143,7 +162,7 @@ class enable_grad(_FixedMode):
         True
     """
 
-    variable = _grad_enabled
+    variable = _recording
     fixed = True
 
 
@@ -162,11 +181,11 @@ class set_grad_enabled(_Mode):
         True
     """
 
-    variable = _grad_enabled
+    variable = _recording
 
     def __init__(self, mode: bool) -> None:
         super().__init__(bool(mode))
-        self._at_once: Token[bool] | None = self.variable.set(self.value)
+        self._at_once: Token[Any] | None = self._set()
 
     def __enter__(self) -> None:
         # The constructor has set the value already; the token taken there is the one that restores it.
@@ -218,4 +237,55 @@ class plain_pass(_FixedMode):
     fixed = True
 
 
+class outside_pass(_FixedMode):
+    """Holds where a backward pass calls a function of the user's again: there everything is as in a forward pass."""
+
+    variable = _in_plain_pass
+    fixed = False
+
+
 in_plain_pass = _in_plain_pass.get
+
+
+class Watcher:
+    """Sees every operation that is computed while its ``with`` block is open in this thread.
+
+    This is how everything that costs time works that is off by default: `detect_anomaly`, `record_lines`,
+    `saved_tensors_hooks`.  Operations that nobody watches pay nothing for it.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: list[tuple[Token[Any], Token[Any]]] = []
+
+    def recorded(self, node: Node, value: Any, arguments: Sequence[Any]) -> None:
+        """See an operation that was recorded: its node, its result and its arguments as torch tensors."""
+
+    def computed(self, op: Primitive, value: Any, arguments: Sequence[Any]) -> None:
+        """See an operation that was computed and not recorded."""
+
+    def differentiated(self, node: Node, grad: Any, handed_on: Sequence[tuple[Node, Any]]) -> None:
+        """See what the rules of a node made of the gradient of its result: pairs of parent and gradient."""
+
+    def __enter__(self) -> Any:
+        watching = _watchers.set((*watchers(), self))
+        self._tokens.append((watching, _recording.set(watchers() if is_grad_enabled() else False)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        watching, recording = self._tokens.pop()
+        _recording.reset(recording)
+        _watchers.reset(watching)
+
+
+def watch_recorded(watching: Sequence[Watcher], node: Node, value: Any, arguments: Sequence[Any]) -> None:
+    """Show a recorded operation to all watchers, the innermost first."""
+    for watcher in reversed(watching):
+        watcher.recorded(node, value, arguments)
+
+
+def watch_computed(op: Primitive, value: Any, arguments: Sequence[Any]) -> None:
+    """Show an operation that wasn't recorded to all watchers, the innermost first."""
+    for watcher in reversed(watchers()):
+        watcher.computed(op, value, arguments)

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from neuronix.autograd.errors import GraphError
+from neuronix.autograd.errors import GraphError, ShapeError
 
 if TYPE_CHECKING:
     from neuronix.autograd.graph import AutogradGraph
     from neuronix.autograd.primitive import Primitive
     from neuronix.autograd.tensor import CustomTensor
 
-__all__ = ["KeepGradient", "LeafNode", "Node", "OutputNode"]
+__all__ = ["AfterAccumulation", "KeepGradient", "LeafNode", "Node", "OutputNode", "RuleHook"]
 
 # Creation order, over all graphs and threads.  A node's parents exist before it does, so going from the highest number
 # down is always a valid order for a backward pass, and the same one for equal programs.
@@ -51,7 +51,7 @@ class Node:
         restore: ``None``, or for each parent ``None`` or the (shape, dtype) that its gradient is to be brought back to.
         graph: The graph on which it was recorded.
         sequence: Its place in the order of creation.
-        hooks: ``None``, or functions ``hook(grad) -> grad or None`` on the gradient of the result.
+        hooks: ``None``, or functions ``hook(grad) -> grad or None`` on the gradient of the result, and `RuleHook`s.
         notes: ``None``, or what `note` was given.
     """
 
@@ -76,7 +76,7 @@ class Node:
     graph: AutogradGraph
     sequence: int
     _index: int  # in the graph's index; NOT_INDEXED once that was cleared
-    hooks: dict[int, Callable[..., Any]] | None
+    hooks: dict[int, Any] | None
     notes: dict[str, Any] | None
 
     @property
@@ -114,7 +114,13 @@ class Node:
     @property
     def saved_values(self) -> dict[str, Any]:
         """The saved values by name; empty once they have been freed."""
-        return {} if self.freed else {name: getattr(self, saved_slot(name)) for name in self.op.saved_names}
+        if self.freed:
+            return {}
+        values = {name: getattr(self, saved_slot(name)) for name in self.op.saved_names}
+        for hook in (self.hooks or {}).values():
+            if isinstance(hook, RuleHook):
+                values |= hook.saved_values()
+        return values
 
     @property
     def is_leaf(self) -> bool:
@@ -132,11 +138,52 @@ class Node:
             self.notes = {}
         self.notes[key] = value
 
-    def register_hook(self, hook: Callable[[Any], Any]) -> HookHandle:
-        """Call ``hook(grad)`` with the gradient of this node's result; what it returns, if anything, replaces it."""
+    def add_hook(self, hook: Any) -> HookHandle:
+        """Keep a hook of any kind; see ``hooks`` above."""
         if self.hooks is None:
             self.hooks = {}
         return HookHandle(self.hooks, hook)
+
+    def register_prehook(self, hook: Callable[[tuple[Any, ...]], Any]) -> HookHandle:
+        """Call ``hook(grad_outputs)`` before the rules of this node run.
+
+        Args:
+            hook: Takes a tuple with the gradient of each result (``None`` for one that wasn't used); what it returns,
+                if anything, takes the gradients' place.
+
+        Returns:
+            A handle whose ``remove()`` takes the hook away.
+
+        Example:
+            >>> from neuronix.autograd import tensor
+            >>> x = tensor(3.0, requires_grad=True)
+            >>> y = x * x
+            >>> handle = y.grad_fn.register_prehook(lambda grad_outputs: (10 * grad_outputs[0],))
+            >>> y.backward()
+            >>> x.grad
+            tensor(60.)
+        """
+        return self.add_hook(_BeforeRule(hook))
+
+    def register_hook(self, hook: Callable[[tuple[Any, ...], tuple[Any, ...]], Any]) -> HookHandle:
+        """Call ``hook(grad_inputs, grad_outputs)`` after the rules of this node have run.
+
+        Args:
+            hook: Takes a tuple with the gradient of each differentiable argument (``None`` where none is wanted) and
+                one with the gradient of each result; what it returns, if anything, takes the place of the first.
+
+        Returns:
+            A handle whose ``remove()`` takes the hook away.
+
+        Example:
+            >>> from neuronix.autograd import tensor
+            >>> x = tensor(3.0, requires_grad=True)
+            >>> y = x * 2
+            >>> handle = y.grad_fn.register_hook(lambda grad_inputs, grad_outputs: print(grad_inputs, grad_outputs))
+            >>> y.backward()
+            (tensor(2.), None) (tensor(1.),)
+        """
+        return self.add_hook(_AfterRule(hook))
 
     def __repr__(self) -> str:
         parents = ", ".join("constant" if parent is None else parent.name for parent in self.parents)
@@ -170,6 +217,13 @@ class LeafNode(Node):
 
     def pullback(self, grad: Any, grads: dict[Node, Any], recording: bool, retain_graph: bool) -> None:
         """Do nothing: a leaf has no parents to hand a gradient on to."""
+
+    def add_hook(self, hook: Any) -> HookHandle:
+        """Refuse: a leaf has no rule, and each graph stands for it by another node."""
+        raise GraphError(
+            "a leaf's node takes no hooks",
+            hint="register a hook on the leaf itself: x.register_hook(), or x.register_post_accumulate_grad_hook()",
+        )
 
     def __repr__(self) -> str:
         return f"<leaf {tuple(self.shape or ())}>"
@@ -228,7 +282,7 @@ class HookHandle:
 
     _next_key = count().__next__
 
-    def __init__(self, hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> None:
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
         self._hooks = hooks
         self._key = HookHandle._next_key()
         hooks[self._key] = hook
@@ -255,3 +309,86 @@ class KeepGradient:
 
     def __call__(self, grad: Any) -> None:
         """Leave the gradient as it is."""
+
+
+class AfterAccumulation:
+    """Stands among a leaf's hooks for a function to call once its ``.grad`` has been written."""
+
+    def __init__(self, hook: Callable[[CustomTensor], None]) -> None:
+        self.hook = hook
+
+
+class RuleHook:
+    """Stands among a node's hooks for something to do just before or just after its rules run."""
+
+    def before(self, node: Node, grad: Any) -> Any:
+        """Return the gradient of the result (a list, of several) that the rules are to be given."""
+        return grad
+
+    def after(self, node: Node, grad: Any, handed_on: list[tuple[Node, Any]]) -> list[tuple[Node, Any]]:
+        """Return the gradients to hand on to the parents, given those that the rules gave."""
+        return handed_on
+
+    def saved_values(self) -> dict[str, Any]:
+        """Saved values that this hook keeps in the node's stead."""
+        return {}
+
+
+class _BeforeRule(RuleHook):
+    def __init__(self, hook: Callable[[tuple[Any, ...]], Any]) -> None:
+        self.hook = hook
+
+    def before(self, node: Node, grad: Any) -> Any:
+        given = as_tuple(grad)
+        replaced = self.hook(given)
+        if replaced is None:
+            return grad
+        checked = _checked_replacement(replaced, given, f"a prehook of {node.name!r}")
+        return list(checked) if isinstance(grad, list) else checked[0]
+
+
+class _AfterRule(RuleHook):
+    def __init__(self, hook: Callable[[tuple[Any, ...], tuple[Any, ...]], Any]) -> None:
+        self.hook = hook
+
+    def after(self, node: Node, grad: Any, handed_on: list[tuple[Node, Any]]) -> list[tuple[Node, Any]]:
+        given = by_argument(node, handed_on)
+        replaced = self.hook(given, as_tuple(grad))
+        if replaced is None:
+            return handed_on
+        checked = _checked_replacement(replaced, given, f"a hook of {node.name!r}")
+        pairs = zip(node.parents, checked, strict=True)
+        return [(parent, item) for parent, item in pairs if parent is not None and item is not None]
+
+
+def as_tuple(grad: Any) -> tuple[Any, ...]:
+    """The gradients of an operation's results."""
+    return tuple(grad) if isinstance(grad, list) else (grad,)
+
+
+def by_argument(node: Node, handed_on: list[tuple[Node, Any]]) -> tuple[Any, ...]:
+    """For each differentiable argument its gradient, or ``None``."""
+    left = list(handed_on)
+    found: list[Any] = []
+    for parent in node.parents:
+        position = next((place for place, (to, _) in enumerate(left) if to is parent), None)
+        found.append(None if position is None else left.pop(position)[1])
+    return tuple(found)
+
+
+def _checked_replacement(replaced: Any, given: tuple[Any, ...], who: str) -> tuple[Any, ...]:
+    """What a hook returned, if it has as many gradients as it was given, of the same shapes."""
+    items = tuple(replaced) if isinstance(replaced, (tuple, list)) else (replaced,)
+    shapes = [None if item is None else tuple(item.shape) for item in given]
+    received = [None if item is None else tuple(getattr(item, "shape", ("no tensor",))) for item in items]
+    if len(items) != len(given) or any(
+        new is not None and old is not None and new != old for old, new in zip(shapes, received, strict=True)
+    ):
+        raise ShapeError(
+            f"{who} returned gradients of the shapes {received} for {shapes}",
+            hint="return None to leave them as they are, or as many, of the same shapes",
+        )
+    return tuple(
+        item._data if hasattr(item, "_data") and isinstance(old, torch.Tensor) else item
+        for item, old in zip(items, given, strict=True)
+    )

@@ -215,7 +215,8 @@ def _stub(function: FunctionType) -> CodeType:
     """The code of a primitive before its first call."""
     name = function.__name__
     namespace: dict[str, Any] = {}
-    exec(f"def {name}(*args, **kwargs): return first_call({name}, *args, **kwargs)", namespace)
+    source = f"def {name}(*args, **kwargs): return first_call({name}, *args, **kwargs)"
+    exec(compile(source, f"<neuronix primitive {name} before its first call>", "exec"), namespace)
     stub: FunctionType = namespace[name]
     return stub.__code__
 

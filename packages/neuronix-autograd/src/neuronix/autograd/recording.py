@@ -21,7 +21,15 @@ from neuronix.autograd.errors import (
     UnsupportedError,
 )
 from neuronix.autograd.graph import AutogradGraph, current_graph, graph_of_block
-from neuronix.autograd.modes import in_plain_pass, is_grad_enabled, uses_rules_only
+from neuronix.autograd.modes import (
+    in_plain_pass,
+    is_grad_enabled,
+    recording_mode,
+    uses_rules_only,
+    watch_computed,
+    watch_recorded,
+    watchers,
+)
 from neuronix.autograd.node import Node, OutputNode, next_sequence
 from neuronix.autograd.tensor import CustomTensor, new_result
 
@@ -365,7 +373,6 @@ NAMES: dict[str, Any] = {
     "graph_of_block": graph_of_block,
     "in_plain_pass": in_plain_pass,
     "is_differentiable": is_differentiable,
-    "is_grad_enabled": is_grad_enabled,
     "is_plain": is_plain,
     "list_parents": list_parents,
     "modified": modified,
@@ -375,6 +382,7 @@ NAMES: dict[str, Any] = {
     "plain": plain,
     "recorded": recorded,
     "recorded_output": recorded_output,
+    "recording_mode": recording_mode,
     "restored": restored,
     "result_in_rule": result_in_rule,
     "shape_of": shape_of,
@@ -384,6 +392,9 @@ NAMES: dict[str, Any] = {
     "versions_of": versions_of,
     "versions_of_results": versions_of_results,
     "view_of": view_of,
+    "watch_computed": watch_computed,
+    "watch_recorded": watch_recorded,
+    "watchers": watchers,
     "weak": weakref.ref,
     "without_version": without_version,
 }

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from neuronix.autograd.errors import ArgumentError, DtypeError, GradientError, GraphError, ShapeError
 from neuronix.autograd.graph import AutogradGraph, forget_leaf
-from neuronix.autograd.node import HookHandle, KeepGradient, Node
+from neuronix.autograd.node import AfterAccumulation, HookHandle, KeepGradient, Node
 
 __all__ = ["CustomTensor", "tensor"]
 
@@ -60,7 +60,7 @@ class CustomTensor:
     _grad: Tensor | None
     _base: CustomTensor | None  # whose memory it shares, if it is a view
     _views: list[weakref.ref[CustomTensor]] | None  # the live views of its memory
-    _hooks: dict[int, Callable[..., Any]] | None  # a leaf's; those of results are their node's
+    _hooks: dict[int, Any] | None  # a leaf's; those of results are their node's
 
     def __init__(
         self,
@@ -353,10 +353,38 @@ class CustomTensor:
         if not self._requires_grad:
             raise GradientError("cannot register a hook on a tensor that doesn't require gradient")
         if self._node is not None:
-            return self._node.register_hook(hook)
+            return self._node.add_hook(hook)
         if self._hooks is None:
             self._hooks = {}
         return HookHandle(self._hooks, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[CustomTensor], None]) -> HookHandle:
+        """Call ``hook(leaf)`` each time a backward pass has written this leaf's ``.grad``.
+
+        Args:
+            hook: Takes the leaf; what it returns is ignored.
+
+        Returns:
+            A handle whose ``remove()`` takes the hook away.
+
+        Raises:
+            GradientError: If the tensor isn't a leaf that requires grad.
+
+        Example:
+            >>> from neuronix.autograd import tensor
+            >>> x = tensor([1.0, 2.0], requires_grad=True)
+            >>> handle = x.register_post_accumulate_grad_hook(lambda leaf: print(leaf.grad))
+            >>> (3 * x).sum().backward()
+            tensor([3., 3.])
+        """
+        if not self._requires_grad or self._node is not None:
+            raise GradientError(
+                "post accumulate grad hooks can be registered on leaves that require grad only",
+                hint="other tensors have register_hook()",
+            )
+        if self._hooks is None:
+            self._hooks = {}
+        return HookHandle(self._hooks, AfterAccumulation(hook))
 
     def retain_grad(self) -> None:
         """Keep this result's gradient in ``.grad``, as leaves do."""
@@ -367,7 +395,7 @@ class CustomTensor:
         for hook in (self._node.hooks or {}).values():
             if isinstance(hook, KeepGradient) and hook.tensor() is self:
                 return
-        self._node.register_hook(KeepGradient(self))
+        self._node.add_hook(KeepGradient(self))
 
     def detach(self) -> CustomTensor:
         """A constant that shares the values."""
