@@ -93,7 +93,8 @@ def test_training_goes_on_in_the_other_library(
     second.load_state_dict(saved_and_loaded(first.state_dict()))
     advance(second, resumed, range(30, 60))
     for a, b in zip(resumed, unbroken, strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+        # Ascending, the parameters reach the thousands, where a last digit is 5e-13.
+        torch.testing.assert_close(a, b, rtol=1e-14, atol=1e-12)
     assert_same(second.state_dict(), whole.state_dict())
 
 

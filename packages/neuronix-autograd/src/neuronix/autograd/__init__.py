@@ -8,7 +8,7 @@ from neuronix.autograd.checking import gradcheck, gradgradcheck
 from neuronix.autograd.compiled_sums import compiled_reductions
 from neuronix.autograd.functional import hessian, hvp, jacobian, vhp
 from neuronix.autograd.graph import AutogradGraph
-from neuronix.autograd.modes import enable_grad, is_grad_enabled, no_grad, rules_only, set_grad_enabled
+from neuronix.autograd.modes import enable_grad, is_grad_enabled, no_grad, rules_only, set_grad_enabled, uses_rules_only
 from neuronix.autograd.primitive import Shape, composite, primitive
 from neuronix.autograd.products import jvp, vjp
 from neuronix.autograd.saved_tensors import checkpoint, saved_tensors_hooks
@@ -45,6 +45,7 @@ __all__ = [
     "set_grad_enabled",
     "tensor",
     "testing",
+    "uses_rules_only",
     "vhp",
     "vjp",
 ]

@@ -101,16 +101,39 @@ class AdamW(Optimizer):
         }
 
     def update(self, theta: Tensor, grad: Tensor, state: State, h: Options) -> None:
-        lr, beta1, beta2 = float(h["lr"]), float(h["betas"][0]), float(h["betas"][1])
-        t = state["step"].add_(1).item()  # line 4
+        lr, (beta1, beta2), eps = h["lr"], h["betas"], h["eps"]
+        t = state["step"].add_(1).double()  # line 4
         theta.mul_(1 - lr * h["weight_decay"])  # line 12, its second half: the decay is of the old theta
-        m = state["exp_avg"].lerp_(grad, 1 - beta1)  # line 7
-        v = state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)  # line 8
+        m = state["exp_avg"].mul_(beta1).add_((1 - beta1) * grad)  # line 7
+        v = state["exp_avg_sq"].mul_(beta2).add_((1 - beta2) * grad * grad)  # line 8
         if h["amsgrad"]:  # Reddi et al., Algorithm 2: v̂ never decreases
             if "max_exp_avg_sq" not in state:
                 state["max_exp_avg_sq"] = torch.zeros_like(v)
             v = torch.maximum(state["max_exp_avg_sq"], v, out=state["max_exp_avg_sq"])
-        bias1 = 1 - beta1**t  # line 9 divides m by it
-        bias2 = 1 - beta2**t  # line 10 divides v by it
-        denominator = v.sqrt().div_(bias2**0.5).add_(h["eps"])
-        theta.addcdiv_(m, denominator, value=-lr / bias1)  # line 12, its first half
+        m_hat = m / (1 - beta1**t)  # line 9
+        v_hat = v / (1 - beta2**t)  # line 10
+        theta.sub_(lr * m_hat / (v_hat.sqrt() + eps))  # line 12, its first half
+
+    def update_together(self, thetas: list[Tensor], grads: list[Tensor], states: list[State], h: Options) -> bool:
+        if h["amsgrad"]:
+            for state in states:
+                if "max_exp_avg_sq" not in state:
+                    state["max_exp_avg_sq"] = torch.zeros_like(state["exp_avg_sq"])
+        steps = [state["step"] for state in states]
+        torch._foreach_add_(steps, 1)
+        torch._fused_adamw_(
+            thetas,
+            grads,
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [state["max_exp_avg_sq"] for state in states] if h["amsgrad"] else [],
+            steps,
+            lr=float(h["lr"]),
+            beta1=float(h["betas"][0]),
+            beta2=float(h["betas"][1]),
+            weight_decay=float(h["weight_decay"]),
+            eps=float(h["eps"]),
+            amsgrad=h["amsgrad"],
+            maximize=h["maximize"],
+        )
+        return True

@@ -102,6 +102,34 @@ def check_membership(owner: str, group: Options, others: list[Options]) -> None:
         )
 
 
+def in_double_precision(group: Options) -> Options:
+    """Return the options of `group`; tensors among them without axes, and as exact as Python's numbers."""
+
+    def exact(value: Any) -> Any:
+        if isinstance(value, (tuple, list)):
+            return type(value)(exact(item) for item in value)
+        return value.detach().double().reshape(()) if isinstance(value, Tensor) else value
+
+    return {option: value if option == "params" else exact(value) for option, value in group.items()}
+
+
+def is_zero(option: Any) -> bool:
+    """Return whether an option is off; one that is a tensor isn't, whatever its value, which can't be looked at."""
+    return not isinstance(option, Tensor) and option == 0
+
+
+def suits_kernels(theta: Tensor, grad: Tensor) -> bool:
+    """Return whether torch's kernels for many parameters give for this one what `update` gives."""
+    return (
+        type(theta) is Tensor
+        and type(grad) is Tensor
+        and theta.dtype in (torch.float32, torch.float64)
+        and grad.dtype is theta.dtype
+        and theta.stride() == grad.stride()  # they go through the memory of both, whatever the axes are
+        and theta.is_contiguous()
+    )
+
+
 def misfit(theta: Tensor, grad: Any) -> str:
     """Return what keeps `grad` from being a gradient of `theta`, or an empty string."""
     if not isinstance(grad, Tensor):

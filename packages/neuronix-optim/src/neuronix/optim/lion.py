@@ -76,8 +76,8 @@ class Lion(Optimizer):
         return {"exp_avg": torch.zeros_like(theta)}  # "initialize": m_0 = 0
 
     def update(self, theta: Tensor, grad: Tensor, state: State, h: Options) -> None:
-        lr, beta1, beta2 = float(h["lr"]), float(h["betas"][0]), float(h["betas"][1])
+        lr, (beta1, beta2) = h["lr"], h["betas"]
         m = state["exp_avg"]
-        c = m.lerp(grad, 1 - beta1)  # line 4: c_t
-        theta.mul_(1 - lr * h["weight_decay"]).add_(c.sign_(), alpha=-lr)  # line 5: θ_t, by its decay and by the sign
-        m.lerp_(grad, 1 - beta2)  # line 7: m_t
+        c = beta1 * m + (1 - beta1) * grad  # line 4: c_t
+        theta.sub_(lr * (c.sign() + h["weight_decay"] * theta))  # line 5: θ_t, by the sign and by its decay
+        m.mul_(beta2).add_((1 - beta2) * grad)  # line 7: m_t

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar, overload
 import torch
 from torch import Tensor
 
-from neuronix.autograd import enable_grad
+from neuronix.autograd import enable_grad, uses_rules_only
 from neuronix.optim import checks, groups, loading
 from neuronix.optim.errors import OptimizerRuntimeError
 from neuronix.optim.groups import Optimizable, Options, Params, State
@@ -111,8 +111,37 @@ class Optimizer(ABC):
             theta: The parameter's values; changed in place.
             grad: The gradient to descend, of the same shape; not to be changed.
             state: What the algorithm remembers of this parameter; changed in place.
-            h: The options of the parameter's group.
+            h: The options of the parameter's group; a number may be a tensor without axes, whose value isn't known
+                while a step is compiled.
         """
+
+    def update_together(self, thetas: list[Tensor], grads: list[Tensor], states: list[State], h: Options) -> bool:
+        """Take the same step for many parameters at once, where torch has a kernel for it.
+
+        `update` is the definition, and this gives what it gives. It is used on dense real parameters in single or
+        double precision, which all have the same dtype, device and names of state, outside `rules_only()`.
+
+        Args:
+            thetas: The parameters' values; changed in place.
+            grads: Their gradients as they are: `h["maximize"]` hasn't been looked at.
+            states: What is remembered of each; changed in place.
+            h: The options of their group.
+
+        Returns:
+            Whether the step was taken; if not, `update` is called for each parameter.
+        """
+        return False
+
+    def initialize_state(self) -> None:
+        """Make what is remembered of each parameter that requires grad and hasn't had a step yet.
+
+        A step does so itself, for each parameter when its first gradient has come. Before a step is compiled or its
+        memory is counted, one may want all of it there.
+        """
+        for group in self.param_groups:
+            for param in group["params"]:
+                if getattr(param, "requires_grad", True) and not self.state[param]:
+                    self.state[param].update(self.initial_state(param.data.detach(), group))
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -251,15 +280,30 @@ class Optimizer(ABC):
         return ready
 
     def _update_group(self, members: list[Ready], group: Options) -> None:
+        h = groups.in_double_precision(group)
+        together: defaultdict[Any, list[tuple[Tensor, Tensor, State]]] = defaultdict(list)
+        alone: list[tuple[Tensor, Tensor, State]] = []
+        by_kernel = not uses_rules_only()
         for param, theta, grad in members:
             state = self.state[param]
             if not state:
                 state.update(self.initial_state(theta, group))
+            if by_kernel and groups.suits_kernels(theta, grad):
+                together[theta.dtype, theta.device, tuple(state)].append((theta, grad, state))
+            else:
+                alone.append((theta, grad, state))
+        for alike in together.values():
+            thetas, grads, states = (list(column) for column in zip(*alike, strict=True))
+            if self.update_together(thetas, grads, states, h):
+                torch._C._increment_version(thetas)  # the kernels don't count their changes
+            else:
+                alone += alike
+        for theta, grad, state in alone:
             descended = -grad if group.get("maximize", False) else grad
             if theta.is_complex():
-                self._update_complex(theta, descended, state, group)
+                self._update_complex(theta, descended, state, h)
             else:
-                self.update(theta, descended, state, group)
+                self.update(theta, descended, state, h)
 
     def _update_complex(self, theta: Tensor, grad: Tensor, state: State, group: Options) -> None:
         """Update a complex parameter as the pairs of real numbers that it is: the papers work in real space."""

@@ -2,11 +2,12 @@
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from neuronix.optim import checks
 from neuronix.optim.errors import OptimizerError
-from neuronix.optim.groups import Options, Params, State
+from neuronix.optim.groups import Options, Params, State, is_zero
 from neuronix.optim.optimizer import Optimizer
 
 
@@ -99,15 +100,34 @@ class SGD(Optimizer):
         return {}
 
     def update(self, theta: Tensor, grad: Tensor, state: State, h: Options) -> None:
-        lr, mu, weight_decay = float(h["lr"]), h["momentum"], float(h["weight_decay"])
-        if weight_decay != 0:
-            grad = grad.add(theta, alpha=weight_decay)
-        if mu == 0:
-            theta.add_(grad, alpha=-lr)
+        lr, mu = h["lr"], h["momentum"]
+        if not is_zero(h["weight_decay"]):
+            grad = grad + h["weight_decay"] * theta
+        if is_zero(mu):
+            theta.sub_(lr * grad)
             return
         if "momentum_buffer" in state:  # (1) and (3): the velocity decays and takes up the gradient
-            b = state["momentum_buffer"].mul_(mu).add_(grad, alpha=1 - h["dampening"])
+            b = state["momentum_buffer"].mul_(mu).add_((1 - h["dampening"]) * grad)
         else:  # the first velocity is the gradient itself, undamped
             b = state["momentum_buffer"] = grad.clone()
         # (2), or (4) seen from the point ahead: theta + mu v moves by v' + mu (v' - v) = -lr (g + mu b')
-        theta.add_(grad.add(b, alpha=mu) if h["nesterov"] else b, alpha=-lr)
+        theta.sub_(lr * (grad + mu * b if h["nesterov"] else b))
+
+    def update_together(self, thetas: list[Tensor], grads: list[Tensor], states: list[State], h: Options) -> bool:
+        first = h["momentum"] != 0 and "momentum_buffer" not in states[0]
+        if first:
+            for theta, state in zip(thetas, states, strict=True):
+                state["momentum_buffer"] = torch.empty_like(theta)
+        torch._fused_sgd_(
+            thetas,
+            grads,
+            [state["momentum_buffer"] for state in states] if h["momentum"] != 0 else [],
+            weight_decay=float(h["weight_decay"]),
+            momentum=float(h["momentum"]),
+            lr=float(h["lr"]),
+            dampening=float(h["dampening"]),
+            nesterov=h["nesterov"],
+            maximize=h["maximize"],
+            is_first_step=first,
+        )
+        return True
