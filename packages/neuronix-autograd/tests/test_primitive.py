@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -71,6 +72,36 @@ def test_the_function_keeps_its_name_signature_and_docstring() -> None:
     assert "def cube(x):" in cube.primitive.source
     assert "def pullback(" in cube.primitive.source
     assert repr(cube.primitive) == "<primitive cube(x), differentiable in x>"
+
+
+def test_rules_may_be_any_callables() -> None:
+    """A rule is usually a plain function, whose parameters stand in its code; these are asked for their signature."""
+
+    class Halved:
+        def rule(self, grad: Tensor, y: Tensor) -> Tensor:
+            return grad * y / 2
+
+    def wrap(rule: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        @functools.wraps(rule)
+        def wrapped(*args: Tensor, **kwargs: Tensor) -> Tensor:
+            return rule(*args, **kwargs)
+
+        return wrapped
+
+    @primitive
+    def product(x: Tensor, y: Tensor, *, z: Tensor) -> Tensor:
+        return x * y * z
+
+    product.vjp("x")(Halved().rule)
+    product.vjp("y")(functools.partial(lambda grad, x, z: grad * x * z))
+
+    @product.vjp("z")
+    @wrap
+    def product_wrt_z(grad: Tensor, x: Shape, z: Tensor) -> Tensor:
+        return grad.new_full(x, 7.0) * z
+
+    x, y, z = (tensor(value, requires_grad=True) for value in (2.0, 3.0, 5.0))
+    assert [g.item() for g in grad(product(x, y, z=z), (x, y, z))] == [1.5, 10.0, 35.0]
 
 
 @pytest.mark.parametrize("used", [(0,), (1,), (0, 1)])

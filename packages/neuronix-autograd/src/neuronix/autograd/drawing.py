@@ -7,7 +7,6 @@ or by a system's ``dot``.  Arguments stand above results, as data flows; gradien
 
 from __future__ import annotations
 
-import html
 import math
 import os
 import shutil
@@ -399,6 +398,8 @@ def _dtype(node: Node) -> str:
 
 
 def _escape(text: str) -> str:
+    import html  # here, because its table of entities takes longer to import than the rest of this module
+
     return html.escape(text, quote=True).replace("\\", "&#92;")
 
 

@@ -22,8 +22,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import partial
-from types import CodeType, FunctionType
+from functools import cached_property, partial
+from inspect import CO_VARARGS, CO_VARKEYWORDS
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast, overload
 
 import torch
@@ -50,6 +51,18 @@ Shape: TypeAlias = torch.Size
 def _is_shape(annotation: Any) -> bool:
     """Whether an annotation says `Shape`, or a list of shapes (of a list argument's tensors)."""
     return annotation in (Shape, "Shape", "torch.Size", list[Shape], "list[Shape]", "list[torch.Size]")
+
+
+def _parameter_names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a function's parameters, read off its code where that is possible.
+
+    Importing declares hundreds of functions, and `inspect.signature` takes twenty times as long.
+    """
+    if isinstance(function, FunctionType) and not hasattr(function, "__wrapped__"):
+        code = function.__code__
+        if not code.co_flags & (CO_VARARGS | CO_VARKEYWORDS):
+            return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return tuple(inspect.signature(function).parameters)
 
 
 class PrimitiveFunction(Protocol):
@@ -81,11 +94,9 @@ class Rule:
     def __init__(self, op: Primitive, function: Callable[..., Any], wrt: tuple[str, ...]) -> None:
         self.function = function
         self.wrt = wrt
-        signature = inspect.signature(function)
-        self.parameters = tuple(signature.parameters)
-        self.shapes = frozenset(
-            name for name, parameter in signature.parameters.items() if _is_shape(parameter.annotation)
-        )
+        annotations = getattr(function, "__annotations__", {})
+        self.parameters = _parameter_names(function)
+        self.shapes = frozenset(name for name in self.parameters if _is_shape(annotations.get(name)))
         legal = (*_RESERVED, *op.parameters)
         for name in self.parameters:
             if name not in legal:
@@ -128,8 +139,7 @@ class Primitive:
     ) -> None:
         self.name = forward.__name__.rstrip("_")
         self.forward = forward
-        self.signature = inspect.signature(forward)
-        self.parameters = tuple(self.signature.parameters)
+        self.parameters = _parameter_names(forward)
         self.broadcasts = broadcasts
         self.view = view
         self.holomorphic = holomorphic
@@ -142,6 +152,11 @@ class Primitive:
         for name in _RESERVED:
             if name in self.parameters:
                 raise DeclarationError(f"{self.name}: a parameter may not be called {name!r}; rules use that name")
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        """The signature of the function that computes the result."""
+        return inspect.signature(self.forward)
 
     @property
     def source(self) -> str:
@@ -203,22 +218,13 @@ class Primitive:
         return f"<primitive {self.name}({', '.join(self.parameters)}), differentiable in {arguments}>"
 
 
-def _first_call(function: PrimitiveFunction, *args: Any, **kwargs: Any) -> Any:
-    """Generate the function's code, then call it."""
+def _first_call(*args: Any, **kwargs: Any) -> Any:
+    """What a primitive does at its first call: generate its own code, then run that."""
     from neuronix.autograd import codegen  # not at the top: it needs the tensor class, which needs the operations
 
+    function = globals()["this_function"]  # the globals of the function whose code this is: see `_declare`
     codegen.generate(function.primitive)
     return function(*args, **kwargs)
-
-
-def _stub(function: FunctionType) -> CodeType:
-    """The code of a primitive before its first call."""
-    name = function.__name__
-    namespace: dict[str, Any] = {}
-    source = f"def {name}(*args, **kwargs): return first_call({name}, *args, **kwargs)"
-    exec(compile(source, f"<neuronix primitive {name} before its first call>", "exec"), namespace)
-    stub: FunctionType = namespace[name]
-    return stub.__code__
 
 
 @overload
@@ -307,10 +313,10 @@ def _declare(forward: Callable[..., Any], *, names: str | None, aten: str, **kin
     op = Primitive(forward, **kind)
     # A real function, not an object with __call__: functions bind as methods, show their signature and docstring, and
     # are called faster.  Its code is replaced at the first call; its globals hold what the generated code refers to.
-    scope: dict[str, Any] = {"first_call": _first_call, "__name__": forward.__module__}
+    scope: dict[str, Any] = {"__name__": forward.__module__}
     name = forward.__name__
-    function = FunctionType(_stub(cast(FunctionType, forward)), scope, name)
-    scope[name] = function
+    function = FunctionType(_first_call.__code__, scope, name)
+    scope["this_function"] = function
     function.__doc__ = forward.__doc__
     function.__qualname__ = name
     function.__module__ = forward.__module__
@@ -326,7 +332,7 @@ def _declare(forward: Callable[..., Any], *, names: str | None, aten: str, **kin
             table.update(dict.fromkeys(wrt, made))
             if op.generated is not None:  # called before: its code must be generated again
                 op.generated = None
-                function.__code__ = _stub(function)
+                function.__code__ = _first_call.__code__
                 function.__defaults__ = None
                 function.__kwdefaults__ = None
             return rule

@@ -111,13 +111,12 @@ def name_of(func: Callable[..., Any]) -> str:
 
 def bind_remaining_methods() -> None:
     """Give CustomTensor the methods and attributes that torch tensors have and that nothing else has bound."""
-    for func in torch.overrides.get_overridable_functions()[torch.Tensor]:
-        name = getattr(func, "__name__", "")
-        if (
-            getattr(torch.Tensor, name, None) is func
-            and name not in CustomTensor.__dict__
-            and not name.startswith("__")
-        ):
+    ignored = torch.overrides.get_ignored_functions()
+    for name in dir(torch.Tensor):
+        if name.startswith("__") or name in CustomTensor.__dict__:
+            continue
+        func = getattr(torch.Tensor, name)
+        if callable(func) and func not in ignored:
             setattr(CustomTensor, name, _method(func, name))
     for name, attribute in vars(torch._C.TensorBase).items():
         if name in CustomTensor.__dict__ or not isinstance(attribute, GetSetDescriptorType):
