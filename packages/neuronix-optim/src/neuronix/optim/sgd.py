@@ -97,7 +97,10 @@ class SGD(Optimizer):
             )
 
     def initial_state(self, theta: Tensor, h: Options) -> State:
-        return {}
+        # The first velocity is the gradient itself, undamped: from zeros if nothing is damped, else made by `update`.
+        if is_zero(h["momentum"]) or not is_zero(h["dampening"]):
+            return {}
+        return {"momentum_buffer": torch.zeros_like(theta)}
 
     def update(self, theta: Tensor, grad: Tensor, state: State, h: Options) -> None:
         lr, mu = h["lr"], h["momentum"]
