@@ -1,21 +1,38 @@
 """Automatic differentiation that can be read: a graph, a tensor, and the rules."""
 
-from neuronix.autograd import drawing, errors, ops, testing
-from neuronix.autograd.__about__ import __version__ as __version__
-from neuronix.autograd.anomaly import detect_anomaly, record_lines
-from neuronix.autograd.backward import grad
-from neuronix.autograd.checking import gradcheck, gradgradcheck
-from neuronix.autograd.compiled_sums import compiled_reductions
-from neuronix.autograd.functional import hessian, hvp, jacobian, vhp
-from neuronix.autograd.graph import AutogradGraph
-from neuronix.autograd.modes import enable_grad, is_grad_enabled, no_grad, rules_only, set_grad_enabled, uses_rules_only
-from neuronix.autograd.primitive import Shape, composite, primitive
-from neuronix.autograd.products import jvp, vjp
-from neuronix.autograd.saved_tensors import checkpoint, saved_tensors_hooks
-from neuronix.autograd.tensor import CustomTensor, tensor
-from neuronix.autograd.torch_function import bind_remaining_methods as _bind_remaining_methods
+import gc as _gc
 
-_bind_remaining_methods()
+# What an import makes stays, so there is nothing to collect; and torch leaves Python's collector so near to its next
+# full round that it would come here, through all of torch's objects, and take twice as long as the import itself.
+_collects = _gc.isenabled()
+_gc.disable()
+try:
+    from neuronix.autograd import drawing, errors, ops, testing
+    from neuronix.autograd.__about__ import __version__ as __version__
+    from neuronix.autograd.anomaly import detect_anomaly, record_lines
+    from neuronix.autograd.backward import grad
+    from neuronix.autograd.checking import gradcheck, gradgradcheck
+    from neuronix.autograd.compiled_sums import compiled_reductions
+    from neuronix.autograd.functional import hessian, hvp, jacobian, vhp
+    from neuronix.autograd.graph import AutogradGraph
+    from neuronix.autograd.modes import (
+        enable_grad,
+        is_grad_enabled,
+        no_grad,
+        rules_only,
+        set_grad_enabled,
+        uses_rules_only,
+    )
+    from neuronix.autograd.primitive import Shape, composite, primitive
+    from neuronix.autograd.products import jvp, vjp
+    from neuronix.autograd.saved_tensors import checkpoint, saved_tensors_hooks
+    from neuronix.autograd.tensor import CustomTensor, tensor
+    from neuronix.autograd.torch_function import bind_remaining_methods as _bind_remaining_methods
+
+    _bind_remaining_methods()
+finally:
+    if _collects:
+        _gc.enable()
 
 __all__ = [
     "AutogradGraph",
