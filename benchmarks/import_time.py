@@ -62,7 +62,7 @@ def run(*packages: str) -> Process:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *packages], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROGRAM, *packages], env=environment, stdout=subprocess.PIPE, text=True, check=True
     )
     return Process(json.loads(done.stdout), time.perf_counter() - start)
 
