@@ -6,6 +6,7 @@ parameters of Neuronix, and those of torch. Names, arguments, defaults and saved
 
 from neuronix.optim import errors, lr_scheduler
 from neuronix.optim.__about__ import __version__ as __version__
+from neuronix.optim.adam import Adam
 from neuronix.optim.adamw import AdamW
 from neuronix.optim.lion import Lion
 from neuronix.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, ReduceLROnPlateau, StepLR
@@ -19,6 +20,7 @@ __all__ = [
     "SGD",
     "Momentum",
     "Nesterov",
+    "Adam",
     "AdamW",
     "Lion",
     "lr_scheduler",

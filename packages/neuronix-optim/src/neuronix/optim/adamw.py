@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from neuronix.optim import checks
+from neuronix.optim.adam import fused_adam, largest, moments
+from neuronix.optim.arithmetic import add_quotient_, average_, average_square_
 from neuronix.optim.groups import Options, Params, State
 from neuronix.optim.optimizer import Optimizer
 
@@ -29,6 +31,10 @@ class AdamW(Optimizer):
         weight_decay: λ, which shrinks the parameter itself and doesn't enter the averages.
         amsgrad: Whether to divide by the largest v so far (Reddi et al. 2018).
         maximize: Whether to ascend.
+        foreach: Whether to update many parameters by one kernel for lists; `None` decides by their size.
+        capturable: Accepted for torch's sake; nothing depends on it.
+        differentiable: Must be false.
+        fused: Whether to use a fused kernel; `None` uses it where it can.
 
     Raises:
         OptimizerError: An impossible value.
@@ -49,18 +55,13 @@ class AdamW(Optimizer):
         beyond", ICLR 2018, Algorithm 2.
 
     Differs from torch:
-        No `foreach`, `capturable`, `differentiable` and `fused`, which choose among torch's implementations. NaN and
-        infinite options are refused. `amsgrad` may be turned on between steps.
+        A step can't be `differentiable`. NaN and infinite options are refused. `amsgrad` may be turned on between
+        steps.
     """
 
     state_names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
-    implementation_flags: ClassVar[Options] = {
-        "foreach": None,
-        "capturable": False,
-        "differentiable": False,
-        "fused": None,
-        "decoupled_weight_decay": True,
-    }
+    fixed_options: ClassVar[Options] = {"decoupled_weight_decay": True}
+    takes_lists = True
 
     def __init__(
         self,
@@ -72,6 +73,10 @@ class AdamW(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -80,60 +85,29 @@ class AdamW(Optimizer):
             "weight_decay": weight_decay,
             "amsgrad": amsgrad,
             "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
         }
         super().__init__(params, defaults)
 
     def check_options(self, h: Options) -> None:
-        checks.at_least_zero(self._name, "lr", h["lr"])
-        checks.decay_rates(self._name, h["betas"])
         checks.at_least_zero(self._name, "eps", h["eps"])
-        checks.at_least_zero(self._name, "weight_decay", h["weight_decay"])
         checks.flag(self._name, "amsgrad", h["amsgrad"])
-        checks.flag(self._name, "maximize", h["maximize"])
 
     def initial_state(self, theta: Tensor, h: Options) -> State:  # line 2
-        # torch counts the steps in a tensor on the CPU, whose dtype is the default one.
-        count = torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
-        return {
-            "step": torch.zeros((), dtype=count),
-            "exp_avg": torch.zeros_like(theta),
-            "exp_avg_sq": torch.zeros_like(theta),
-        }
+        return moments(theta, h)
 
     def update(self, theta: Tensor, grad: Tensor, state: State, h: Options) -> None:
-        lr, (beta1, beta2), eps = h["lr"], h["betas"], h["eps"]
-        t = state["step"].add_(1).double()  # line 4
+        lr, (beta1, beta2), t = h["lr"], h["betas"], state["step"]  # line 4
         theta.mul_(1 - lr * h["weight_decay"])  # line 12, its second half: the decay is of the old theta
-        m = state["exp_avg"].mul_(beta1).add_((1 - beta1) * grad)  # line 7
-        v = state["exp_avg_sq"].mul_(beta2).add_((1 - beta2) * grad * grad)  # line 8
-        if h["amsgrad"]:  # Reddi et al., Algorithm 2: v̂ never decreases
-            if "max_exp_avg_sq" not in state:
-                state["max_exp_avg_sq"] = torch.zeros_like(v)
-            v = torch.maximum(state["max_exp_avg_sq"], v, out=state["max_exp_avg_sq"])
-        m_hat = m / (1 - beta1**t)  # line 9
-        v_hat = v / (1 - beta2**t)  # line 10
-        theta.sub_(lr * m_hat / (v_hat.sqrt() + eps))  # line 12, its first half
-
-    def update_together(self, thetas: list[Tensor], grads: list[Tensor], states: list[State], h: Options) -> bool:
+        m = average_(state["exp_avg"], beta1, grad)  # line 7
+        v = average_square_(state["exp_avg_sq"], beta2, grad)  # line 8
         if h["amsgrad"]:
-            for state in states:
-                if "max_exp_avg_sq" not in state:
-                    state["max_exp_avg_sq"] = torch.zeros_like(state["exp_avg_sq"])
-        steps = [state["step"] for state in states]
-        torch._foreach_add_(steps, 1)
-        torch._fused_adamw_(
-            thetas,
-            grads,
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [state["max_exp_avg_sq"] for state in states] if h["amsgrad"] else [],
-            steps,
-            lr=float(h["lr"]),
-            beta1=float(h["betas"][0]),
-            beta2=float(h["betas"][1]),
-            weight_decay=float(h["weight_decay"]),
-            eps=float(h["eps"]),
-            amsgrad=h["amsgrad"],
-            maximize=h["maximize"],
-        )
-        return True
+            v = largest(state, v)
+        # line 12, its first half, with lines 9 and 10: m̂ = m / (1 - β₁ᵗ) and v̂ = v / (1 - β₂ᵗ)
+        add_quotient_(theta, -lr / (1 - beta1**t), m, (v / (1 - beta2**t)).sqrt_().add_(h["eps"]))
+
+    def update_fused(self, thetas: list[Tensor], grads: list[Tensor], states: list[State], h: Options) -> bool:
+        return fused_adam(torch._fused_adamw_, thetas, grads, states, h)

@@ -10,7 +10,7 @@ from typing import Any, SupportsFloat, SupportsIndex
 
 from torch import Tensor
 
-from neuronix.optim.errors import OptimizerError, OptimizerKeyError, OptimizerTypeError
+from neuronix.optim.errors import OptimizerError, OptimizerKeyError, OptimizerRuntimeError, OptimizerTypeError
 
 
 def described(thing: Any) -> str:
@@ -91,3 +91,29 @@ def measure(owner: str, name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise OptimizerTypeError(f"{owner}: `{name}` must be a number, got {described(value)}.") from error
+
+
+IMPLEMENTATIONS = ("foreach", "fused", "capturable", "differentiable")
+"""Options that choose among implementations of an algorithm."""
+
+
+def common_options(owner: str, h: Mapping[str, Any]) -> None:
+    """Raise if an option that means the same for every algorithm is impossible."""
+    for name in ("lr", "weight_decay", "momentum"):
+        if name in h:
+            at_least_zero(owner, name, h[name])
+    if "betas" in h:
+        decay_rates(owner, h["betas"])
+    for name in ("maximize", "capturable", "differentiable"):
+        if name in h:
+            flag(owner, name, h[name])
+    for name in ("foreach", "fused"):
+        if h.get(name) is not None:
+            flag(owner, name, h[name])
+    if h.get("foreach") and h.get("fused"):
+        raise OptimizerRuntimeError(f"{owner}: `foreach` and `fused` can't both be True.")
+    if h.get("differentiable"):
+        raise OptimizerRuntimeError(
+            f"{owner}: `differentiable` must be False: parameters are changed in place, and a step isn't recorded.",
+            hint="write such a step out, with the gradients of `neuronix.autograd.grad(..., create_graph=True)`.",
+        )

@@ -1,6 +1,6 @@
 """What a caller may pass as parameters, and how it becomes parameter groups."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -102,47 +102,50 @@ def check_membership(owner: str, group: Options, others: list[Options]) -> None:
         )
 
 
-def in_double_precision(group: Options) -> Options:
+def exact(group: Options) -> Options:
     """Return the options of `group`; tensors among them without axes, and as exact as Python's numbers."""
-
-    def exact(value: Any) -> Any:
-        if isinstance(value, (tuple, list)):
-            return type(value)(exact(item) for item in value)
-        return value.detach().double().reshape(()) if isinstance(value, Tensor) else value
-
-    return {option: value if option == "params" else exact(value) for option, value in group.items()}
+    return _mapped(group, lambda value: value.detach().double().reshape(()))
 
 
-def is_zero(option: Any) -> bool:
-    """Return whether an option is off; one that is a tensor isn't, whatever its value, which can't be looked at."""
-    return not isinstance(option, Tensor) and option == 0
+def as_numbers(group: Options) -> Options:
+    """Return the options of `group`, those that are tensors as numbers."""
+    return _mapped(group, lambda value: value.item())
 
 
-def suits_kernels(theta: Tensor, grad: Tensor) -> bool:
-    """Return whether torch's kernels for many parameters give for this one what `update` gives."""
-    return (
-        type(theta) is Tensor
-        and type(grad) is Tensor
-        and theta.dtype in (torch.float32, torch.float64)
-        and grad.dtype is theta.dtype
-        and theta.stride() == grad.stride()  # they go through the memory of both, whatever the axes are
-        and theta.is_contiguous()
-    )
-
-
-def misfit(theta: Tensor, grad: Any) -> str:
+def misfit(theta: Tensor, grad: Any, takes_sparse: bool = False) -> str:
     """Return what keeps `grad` from being a gradient of `theta`, or an empty string."""
     if not isinstance(grad, Tensor):
         return f"must be a torch tensor or None, got {described(grad)}"
-    if grad.layout is not torch.strided:
+    if grad.layout is not torch.strided and not (takes_sparse and grad.layout is torch.sparse_coo):
         return f"must be dense, got {grad.layout}"
-    if grad.shape != theta.shape:
+    if not grad.is_same_size(theta):
         return f"has shape {tuple(grad.shape)}, the parameter has {tuple(theta.shape)}"
+    if grad.dtype is theta.dtype and grad.device == theta.device:
+        return ""
     if grad.device != theta.device:
         return f"is on {grad.device}, the parameter is on {theta.device}"
     if grad.is_complex() != theta.is_complex():
         return f"is {grad.dtype}, the parameter is {theta.dtype}"
     return ""
+
+
+def count_of_steps() -> Tensor:
+    """Return a count of steps at zero: a tensor on the CPU, whose dtype is as exact as the default one, as in torch."""
+    return torch.zeros((), dtype=torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32)
+
+
+def _mapped(group: Options, convert: Callable[[Tensor], Any]) -> Options:
+    """Return `group` with its tensors converted; the very same dict if it holds none."""
+
+    def converted(value: Any) -> Any:
+        if isinstance(value, (tuple, list)):
+            return type(value)(map(converted, value))
+        return convert(value) if isinstance(value, Tensor) else value
+
+    for value in group.values():
+        if isinstance(value, Tensor) or (type(value) is tuple and any(isinstance(item, Tensor) for item in value)):
+            return {option: value if option == "params" else converted(value) for option, value in group.items()}
+    return group
 
 
 def _split_names(owner: str, entries: list[Any]) -> tuple[list[str], list[Any]]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from neuronix.optim import checks
+from neuronix.optim.arithmetic import add_scaled_, average_
 from neuronix.optim.groups import Options, Params, State
 from neuronix.optim.optimizer import Optimizer
 
@@ -54,6 +54,7 @@ class Lion(Optimizer):
     """
 
     state_names = ("exp_avg",)
+    takes_lists = True
 
     def __init__(
         self,
@@ -66,12 +67,6 @@ class Lion(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
 
-    def check_options(self, h: Options) -> None:
-        checks.at_least_zero(self._name, "lr", h["lr"])
-        checks.decay_rates(self._name, h["betas"])
-        checks.at_least_zero(self._name, "weight_decay", h["weight_decay"])
-        checks.flag(self._name, "maximize", h["maximize"])
-
     def initial_state(self, theta: Tensor, h: Options) -> State:
         return {"exp_avg": torch.zeros_like(theta)}  # "initialize": m_0 = 0
 
@@ -79,5 +74,6 @@ class Lion(Optimizer):
         lr, (beta1, beta2) = h["lr"], h["betas"]
         m = state["exp_avg"]
         c = beta1 * m + (1 - beta1) * grad  # line 4: c_t
-        theta.sub_(lr * (c.sign() + h["weight_decay"] * theta))  # line 5: θ_t, by the sign and by its decay
-        m.mul_(beta2).add_((1 - beta2) * grad)  # line 7: m_t
+        theta.mul_(1 - lr * h["weight_decay"])  # line 5: θ_t, by its decay and by the sign
+        add_scaled_(theta, -lr, c.sign_())
+        average_(m, beta2, grad)  # line 7: m_t

@@ -29,7 +29,7 @@ def loaded_groups(optimizer: Optimizer, saved_groups: Sequence[Mapping[str, Any]
         )
     # A flag that an older checkpoint doesn't know is off; a number that is missing points to another algorithm.
     flags = {option: value for option, value in optimizer.defaults.items() if value is None or isinstance(value, bool)}
-    off = {**dict.fromkeys(flags, False), **optimizer.implementation_flags}
+    off = {option: None if value is None else False for option, value in flags.items()}
     required = ["params", *(option for option in optimizer.defaults if option not in flags)]
     groups = []
     for index, (saved, group) in enumerate(zip(saved_groups, optimizer.param_groups, strict=True)):
@@ -42,7 +42,8 @@ def loaded_groups(optimizer: Optimizer, saved_groups: Sequence[Mapping[str, Any]
         names = {"param_names": group["param_names"]} if "param_names" in group else {}
         options = deepcopy({option: value for option, value in saved.items() if option != "params"})
         missing = {option: value for option, value in off.items() if option not in options}
-        loaded: Options = {**names, **options, **missing, "params": group["params"]}
+        loaded: Options = {**names, **options, **missing, **optimizer.fixed_options, "params": group["params"]}
+        checks.common_options(owner, loaded)
         optimizer.check_options(loaded)
         groups.append(loaded)
     return groups

@@ -1,40 +1,33 @@
 """What all optimizers share: parameter groups, the step, and the exchange of state.
 
 An algorithm states its options, its state and one `update` (read `adamw.py` first); this file does the rest. What a
-caller may pass as parameters is settled in `groups.py`, what may be loaded in `loading.py`.
+caller may pass as parameters is settled in `groups.py`, how they are stepped together in `stepping.py`, what may be
+loaded in `loading.py`.
 """
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
-from typing import Any, ClassVar, NamedTuple, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
-import torch
 from torch import Tensor
 
-from neuronix.autograd import enable_grad, uses_rules_only
+from neuronix.autograd import enable_grad
 from neuronix.optim import checks, groups, loading
 from neuronix.optim.errors import OptimizerRuntimeError
-from neuronix.optim.groups import Optimizable, Options, Params, State
+from neuronix.optim.groups import Options, Params, State
+from neuronix.optim.stepping import Member, step_group
 
 T = TypeVar("T")
-
-
-class Ready(NamedTuple):
-    """A parameter that has a gradient, with both as plain tensors."""
-
-    param: Optimizable
-    theta: Tensor
-    grad: Tensor
 
 
 class Optimizer(ABC):
     """Changes parameters by their gradients, one `update` a parameter.
 
-    A subclass is one algorithm. It hands its options to `__init__` as `defaults` and writes `check_options`,
-    `initial_state` and `update`. Groups, absent gradients, `maximize`, complex numbers and saved state are handled
-    here.
+    A subclass is one algorithm. It hands its options to `__init__` as `defaults` and writes `initial_state`, `update`
+    and, for options that others don't have, `check_options`. Groups, absent gradients, `maximize`, complex numbers, the
+    count of steps and saved state are handled here.
 
     Args:
         params: The parameters; or pairs `(name, parameter)`; or parameter groups, which are dicts that hold such a list
@@ -59,9 +52,6 @@ class Optimizer(ABC):
         >>> class SignDescent(Optimizer):
         ...     def __init__(self, params, lr=0.1):
         ...         super().__init__(params, {"lr": lr})
-        ...     def check_options(self, h):
-        ...         if h["lr"] < 0:
-        ...             raise ValueError(f"lr must not be negative, got {h['lr']}")
         ...     def initial_state(self, theta, h):
         ...         return {}
         ...     def update(self, theta, grad, state, h):
@@ -82,26 +72,42 @@ class Optimizer(ABC):
     state_names: ClassVar[tuple[str, ...]] = ()
     """Names of the state that has the shape of its parameter; a loaded state is checked against it."""
 
-    implementation_flags: ClassVar[Options] = {}
-    """Options by which torch picks among its implementations of the algorithm, with torch's defaults. No result
-    depends on them: they stand in the groups so that a `state_dict` has torch's keys, and go back as they came."""
+    fixed_options: ClassVar[Options] = {}
+    """Entries that every group has and nobody can change; torch writes them into its saved states."""
+
+    takes_lists: ClassVar[bool] = False
+    """Whether `update` also works on a [`TensorList`][neuronix.optim.tensor_list.TensorList]: it treats every entry
+    alike, and uses only methods and functions of tensors."""
+
+    takes_sparse: ClassVar[bool] = False
+    """Whether a gradient may be a sparse tensor."""
 
     def __init__(self, params: Params, defaults: Options) -> None:
+        checks.common_options(self._name, defaults)
         self.check_options(defaults)
-        self.defaults: Options = {**defaults, **self.implementation_flags}
+        self.defaults: Options = {**defaults, **self.fixed_options}
         self.state: defaultdict[Any, State] = defaultdict(dict)
         self.param_groups: list[Options] = []
         self._opt_called = False  # schedulers warn when they come before the first step
         for group in groups.as_groups(self._name, params):
             self.add_param_group(group)
 
-    @abstractmethod
-    def check_options(self, h: Options) -> None:
-        """Raise an error if the algorithm can't work with an option of the group `h`."""
+    def check_options(self, h: Options) -> None:  # noqa: B027  # many have nothing more to check
+        """Raise an error if the algorithm can't work with an option of the group `h`.
+
+        What many algorithms share (`lr`, `betas`, `weight_decay`, `momentum`, `maximize`, the choice of an
+        implementation) has been checked.
+        """
+
+    def check_parameter(self, described: str, theta: Tensor) -> None:  # noqa: B027  # most work on any
+        """Raise an error if the algorithm can't work on a parameter with the values `theta`."""
 
     @abstractmethod
     def initial_state(self, theta: Tensor, h: Options) -> State:
-        """Return what the algorithm remembers of a parameter before its first step."""
+        """Return what the algorithm remembers of a parameter before its first step.
+
+        A tensor without axes under the name `step` (see `count_of_steps`) is counted up before every `update`.
+        """
 
     @abstractmethod
     def update(self, theta: Tensor, grad: Tensor, state: State, h: Options) -> None:
@@ -110,25 +116,26 @@ class Optimizer(ABC):
         Args:
             theta: The parameter's values; changed in place.
             grad: The gradient to descend, of the same shape; not to be changed.
-            state: What the algorithm remembers of this parameter; changed in place.
-            h: The options of the parameter's group; a number may be a tensor without axes, whose value isn't known
-                while a step is compiled.
+            state: What the algorithm remembers of this parameter: tensors to be changed in place; what is added is
+                remembered from now on. `state["step"]` is the number of this step, from 1.
+            h: The options of the parameter's group. A number among them, like the count of steps, may be a tensor
+                without axes, whose value isn't known while a step is traced.
         """
 
-    def update_together(self, thetas: list[Tensor], grads: list[Tensor], states: list[State], h: Options) -> bool:
-        """Take the same step for many parameters at once, where torch has a kernel for it.
+    def update_fused(self, thetas: list[Tensor], grads: list[Tensor], states: list[State], h: Options) -> bool:
+        """Take the step for many parameters by a fused kernel of torch, if there is one.
 
-        `update` is the definition, and this gives what it gives. It is used on dense real parameters in single or
-        double precision, which all have the same dtype, device and names of state, outside `rules_only()`.
+        `update` is the definition, and this gives what it gives. It is asked for contiguous real parameters of single
+        or double precision, which all have the same dtype, device and names of state.
 
         Args:
             thetas: The parameters' values; changed in place.
             grads: Their gradients as they are: `h["maximize"]` hasn't been looked at.
-            states: What is remembered of each; changed in place.
-            h: The options of their group.
+            states: What is remembered of each; changed in place. The steps haven't been counted yet.
+            h: The options of their group; all numbers are Python's.
 
         Returns:
-            Whether the step was taken; if not, `update` is called for each parameter.
+            Whether the step was taken.
         """
         return False
 
@@ -169,7 +176,8 @@ class Optimizer(ABC):
         # Every gradient is checked before the first parameter changes.
         ready = [self._ready(group) for group in self.param_groups]
         for members, group in zip(ready, self.param_groups, strict=True):
-            self._update_group(members, group)
+            if members:
+                step_group(self, self._with_state(members, group), group)
         self._opt_called = True
         return loss
 
@@ -180,12 +188,13 @@ class Optimizer(ABC):
             set_to_none: Set `.grad` to `None`. If false, fill it with zeros: the next step then sees a gradient of
                 zero, and momentum and weight decay still move the parameter.
         """
+        if set_to_none:
+            for group in self.param_groups:
+                for param in group["params"]:
+                    param.grad = None
+            return
         for param in self._params():
-            if param.grad is None:
-                continue
-            if set_to_none:
-                param.grad = None
-            else:
+            if param.grad is not None:
                 param.grad.detach().zero_()
 
     def add_param_group(self, param_group: Options) -> None:
@@ -201,7 +210,10 @@ class Optimizer(ABC):
             OptimizerKeyError: `"params"` is missing.
         """
         group = groups.as_group(self._name, param_group, self.defaults)
+        checks.common_options(self._name, group)
         self.check_options(group)
+        for position, param in enumerate(group["params"]):
+            self.check_parameter(f"parameter number {position} of group {len(self.param_groups)}", param.data)
         groups.check_membership(self._name, group, self.param_groups)
         self.param_groups.append(group)
 
@@ -260,8 +272,8 @@ class Optimizer(ABC):
     def _params(self) -> Iterator[Any]:
         return chain.from_iterable(group["params"] for group in self.param_groups)
 
-    def _ready(self, group: Options) -> list[Ready]:
-        """Return the parameters of a group that have a gradient, each of which fits."""
+    def _ready(self, group: Options) -> list[tuple[Any, Tensor, Tensor]]:
+        """Return the parameters of a group that have a gradient, each of which fits, with values and gradient."""
         ready = []
         for position, param in enumerate(group["params"]):
             grad = param.grad
@@ -270,51 +282,26 @@ class Optimizer(ABC):
             # detach() shares torch's version counter, so that torch notices when a value it saved has changed; `.data`
             # of a torch tensor would hide it. `.data` of a CustomTensor is the very tensor.
             theta = param.detach() if isinstance(param, Tensor) else param.data
-            problem = groups.misfit(theta, grad)
+            problem = groups.misfit(theta, grad, self.takes_sparse)
             if problem:
                 name = repr(group["param_names"][position]) if "param_names" in group else f"number {position}"
                 raise OptimizerRuntimeError(
                     f"{self._name}.step: the gradient of parameter {name} {problem}; no parameter was changed."
                 )
-            ready.append(Ready(param, theta, grad.detach() if grad.requires_grad else grad))
+            ready.append((param, theta, grad.detach() if grad.requires_grad else grad))
         return ready
 
-    def _update_group(self, members: list[Ready], group: Options) -> None:
-        h = groups.in_double_precision(group)
-        together: defaultdict[Any, list[tuple[Tensor, Tensor, State]]] = defaultdict(list)
-        alone: list[tuple[Tensor, Tensor, State]] = []
-        by_kernel = not uses_rules_only()
-        for param, theta, grad in members:
+    def _with_state(self, ready: list[tuple[Any, Tensor, Tensor]], group: Options) -> list[Member]:
+        members = []
+        for param, theta, grad in ready:
             state = self.state[param]
             if not state:
                 state.update(self.initial_state(theta, group))
-            if by_kernel and groups.suits_kernels(theta, grad):
-                together[theta.dtype, theta.device, tuple(state)].append((theta, grad, state))
-            else:
-                alone.append((theta, grad, state))
-        for alike in together.values():
-            thetas, grads, states = (list(column) for column in zip(*alike, strict=True))
-            if self.update_together(thetas, grads, states, h):
-                torch._C._increment_version(thetas)  # the kernels don't count their changes
-            else:
-                alone += alike
-        for theta, grad, state in alone:
-            descended = -grad if group.get("maximize", False) else grad
-            if theta.is_complex():
-                self._update_complex(theta, descended, state, h)
-            else:
-                self.update(theta, descended, state, h)
-
-    def _update_complex(self, theta: Tensor, grad: Tensor, state: State, group: Options) -> None:
-        """Update a complex parameter as the pairs of real numbers that it is: the papers work in real space."""
-        real_theta = torch.view_as_real(theta)
-        real_state = {name: torch.view_as_real(kept) if kept.is_complex() else kept for name, kept in state.items()}
-        self.update(real_theta, torch.view_as_real(grad.resolve_conj()), real_state, group)
-        for name in real_state.keys() - state.keys():  # kept from this update on
-            state[name] = torch.view_as_complex(real_state[name])
+            members.append((theta, grad, state))
+        return members
 
     def __repr__(self) -> str:
-        hidden = {"params", "param_names", *self.implementation_flags}
+        hidden = {"params", "param_names", *checks.IMPLEMENTATIONS, *self.fixed_options}
         lines = [f"{self._name}("]
         for index, group in enumerate(self.param_groups):
             numbers = sum(param.data.numel() for param in group["params"])

@@ -1,13 +1,12 @@
 """Stochastic gradient descent, with the momentum of Polyak and of Nesterov."""
 
-from typing import Any, ClassVar
-
 import torch
 from torch import Tensor
 
 from neuronix.optim import checks
+from neuronix.optim.arithmetic import add_scaled_, is_zero, with_penalty
 from neuronix.optim.errors import OptimizerError
-from neuronix.optim.groups import Options, Params, State, is_zero
+from neuronix.optim.groups import Options, Params, State
 from neuronix.optim.optimizer import Optimizer
 
 
@@ -35,6 +34,9 @@ class SGD(Optimizer):
         weight_decay: λ, which is added to the gradient (L2 penalty).
         nesterov: Whether to look ahead; needs momentum, and no dampening.
         maximize: Whether to ascend.
+        foreach: Whether to update many parameters by one kernel for lists; `None` decides by their size.
+        differentiable: Must be false.
+        fused: Whether to use a fused kernel; `None` uses it where it can.
 
     Raises:
         OptimizerError: An impossible value.
@@ -55,12 +57,11 @@ class SGD(Optimizer):
         $\theta + \mu v$, which is where the gradient is taken.
 
     Differs from torch:
-        No `foreach`, `fused` and `differentiable`, which choose among torch's implementations. NaN and infinite
-        options are refused.
+        A step can't be `differentiable`. NaN and infinite options are refused.
     """
 
     state_names = ("momentum_buffer",)
-    implementation_flags: ClassVar[Options] = {"foreach": None, "differentiable": False, "fused": None}
+    takes_lists = True
 
     def __init__(
         self,
@@ -72,27 +73,29 @@ class SGD(Optimizer):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
-        defaults: dict[str, Any] = {
+        defaults = {
             "lr": lr,
             "momentum": momentum,
             "dampening": dampening,
             "weight_decay": weight_decay,
             "nesterov": nesterov,
             "maximize": maximize,
+            "foreach": foreach,
+            "differentiable": differentiable,
+            "fused": fused,
         }
         super().__init__(params, defaults)
 
     def check_options(self, h: Options) -> None:
-        checks.at_least_zero(self._name, "lr", h["lr"])
-        momentum = checks.at_least_zero(self._name, "momentum", h["momentum"])
         dampening = checks.number(self._name, "dampening", h["dampening"])
-        checks.at_least_zero(self._name, "weight_decay", h["weight_decay"])
         checks.flag(self._name, "nesterov", h["nesterov"])
-        checks.flag(self._name, "maximize", h["maximize"])
-        if h["nesterov"] and (momentum == 0 or dampening != 0):
+        if h["nesterov"] and (h["momentum"] == 0 or dampening != 0):
             raise OptimizerError(
-                f"{self._name}: `nesterov` needs momentum above 0 and dampening 0, got momentum={momentum:g} and "
+                f"{self._name}: `nesterov` needs momentum above 0 and dampening 0, got momentum={h['momentum']:g} and "
                 f"dampening={dampening:g}."
             )
 
@@ -104,33 +107,33 @@ class SGD(Optimizer):
 
     def update(self, theta: Tensor, grad: Tensor, state: State, h: Options) -> None:
         lr, mu = h["lr"], h["momentum"]
-        if not is_zero(h["weight_decay"]):
-            grad = grad + h["weight_decay"] * theta
+        grad = with_penalty(grad, theta, h["weight_decay"])
         if is_zero(mu):
-            theta.sub_(lr * grad)
+            add_scaled_(theta, -lr, grad)
             return
         if "momentum_buffer" in state:  # (1) and (3): the velocity decays and takes up the gradient
-            b = state["momentum_buffer"].mul_(mu).add_((1 - h["dampening"]) * grad)
-        else:  # the first velocity is the gradient itself, undamped
+            b = add_scaled_(state["momentum_buffer"].mul_(mu), 1 - h["dampening"], grad)
+        else:
             b = state["momentum_buffer"] = grad.clone()
         # (2), or (4) seen from the point ahead: theta + mu v moves by v' + mu (v' - v) = -lr (g + mu b')
-        theta.sub_(lr * (grad + mu * b if h["nesterov"] else b))
+        add_scaled_(theta, -lr, grad + mu * b if h["nesterov"] else b)
 
-    def update_together(self, thetas: list[Tensor], grads: list[Tensor], states: list[State], h: Options) -> bool:
-        first = h["momentum"] != 0 and "momentum_buffer" not in states[0]
-        if first:
+    def update_fused(self, thetas: list[Tensor], grads: list[Tensor], states: list[State], h: Options) -> bool:
+        has_momentum = h["momentum"] != 0
+        is_first = has_momentum and "momentum_buffer" not in states[0]
+        if is_first:
             for theta, state in zip(thetas, states, strict=True):
                 state["momentum_buffer"] = torch.empty_like(theta)
         torch._fused_sgd_(
             thetas,
             grads,
-            [state["momentum_buffer"] for state in states] if h["momentum"] != 0 else [],
-            weight_decay=float(h["weight_decay"]),
-            momentum=float(h["momentum"]),
-            lr=float(h["lr"]),
-            dampening=float(h["dampening"]),
+            [state["momentum_buffer"] for state in states] if has_momentum else [],
+            weight_decay=h["weight_decay"],
+            momentum=h["momentum"],
+            lr=h["lr"],
+            dampening=h["dampening"],
             nesterov=h["nesterov"],
             maximize=h["maximize"],
-            is_first_step=first,
+            is_first_step=is_first,
         )
         return True
