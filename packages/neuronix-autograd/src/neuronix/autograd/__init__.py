@@ -13,6 +13,7 @@ try:
     from neuronix.autograd.backward import grad
     from neuronix.autograd.checking import gradcheck, gradgradcheck
     from neuronix.autograd.compiled_sums import compiled_reductions
+    from neuronix.autograd.compiling import compile
     from neuronix.autograd.functional import hessian, hvp, jacobian, vhp
     from neuronix.autograd.graph import AutogradGraph
     from neuronix.autograd.modes import (
@@ -39,6 +40,7 @@ __all__ = [
     "CustomTensor",
     "Shape",
     "checkpoint",
+    "compile",
     "compiled_reductions",
     "composite",
     "detect_anomaly",

@@ -10,6 +10,7 @@ __all__ = [
     "AnomalyError",
     "ArgumentError",
     "AxisError",
+    "CompileError",
     "DeclarationError",
     "DrawingError",
     "DtypeError",
@@ -64,6 +65,10 @@ class ArgumentError(NeuronixError, RuntimeError):
 
 class AxisError(NeuronixError, IndexError):
     """An axis or an index is out of range."""
+
+
+class CompileError(NeuronixError, RuntimeError):
+    """A step can't be compiled ([`compile`][neuronix.autograd.compile])."""
 
 
 class DrawingError(NeuronixError, RuntimeError):

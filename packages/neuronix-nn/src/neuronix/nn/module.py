@@ -295,6 +295,11 @@ class Module:
         for _, buffer in self.named_buffers(recurse=recurse):
             yield buffer
 
+    def compile_state(self) -> Iterator[tuple[dict[str, Any], bool, Any]]:
+        """What [`neuronix.autograd.compile`][] must know of this module: all attributes of all modules in it."""
+        for module in self.modules():
+            yield module.__dict__, False, type(module)
+
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The submodules that are registered here, with their names; each once."""
         seen: set[int] = set()

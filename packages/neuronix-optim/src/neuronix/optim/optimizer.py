@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any, ClassVar, TypeVar, overload
 
+import torch
 from torch import Tensor
 
 from neuronix.autograd import enable_grad
@@ -79,9 +80,6 @@ class Optimizer(ABC):
     """Whether `update` also works on a [`TensorList`][neuronix.optim.tensor_list.TensorList]: it treats every entry
     alike, and uses only methods and functions of tensors."""
 
-    takes_sparse: ClassVar[bool] = False
-    """Whether a gradient may be a sparse tensor."""
-
     def __init__(self, params: Params, defaults: Options) -> None:
         checks.common_options(self._name, defaults)
         self.check_options(defaults)
@@ -101,6 +99,10 @@ class Optimizer(ABC):
 
     def check_parameter(self, described: str, theta: Tensor) -> None:  # noqa: B027  # most work on any
         """Raise an error if the algorithm can't work on a parameter with the values `theta`."""
+
+    def layouts(self, h: Options) -> tuple[torch.layout, ...]:
+        """Return the layouts that a gradient may have: dense, if the algorithm doesn't say otherwise."""
+        return (torch.strided,)
 
     @abstractmethod
     def initial_state(self, theta: Tensor, h: Options) -> State:
@@ -149,6 +151,13 @@ class Optimizer(ABC):
             for param in group["params"]:
                 if getattr(param, "requires_grad", True) and not self.state[param]:
                     self.state[param].update(self.initial_state(param.data.detach(), group))
+
+    def compile_state(self) -> Iterator[tuple[dict[Any, Any], bool, Any]]:
+        """What `neuronix.autograd.compile` must know: options, whose numbers may change, and what is remembered."""
+        for group in self.param_groups:
+            yield group, True, type(self)
+            for param in group["params"]:
+                yield self.state[param], False, None
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -275,6 +284,7 @@ class Optimizer(ABC):
     def _ready(self, group: Options) -> list[tuple[Any, Tensor, Tensor]]:
         """Return the parameters of a group that have a gradient, each of which fits, with values and gradient."""
         ready = []
+        layouts = self.layouts(group)
         for position, param in enumerate(group["params"]):
             grad = param.grad
             if grad is None:
@@ -282,7 +292,7 @@ class Optimizer(ABC):
             # detach() shares torch's version counter, so that torch notices when a value it saved has changed; `.data`
             # of a torch tensor would hide it. `.data` of a CustomTensor is the very tensor.
             theta = param.detach() if isinstance(param, Tensor) else param.data
-            problem = groups.misfit(theta, grad, self.takes_sparse)
+            problem = groups.misfit(theta, grad, layouts)
             if problem:
                 name = repr(group["param_names"][position]) if "param_names" in group else f"number {position}"
                 raise OptimizerRuntimeError(
