@@ -218,6 +218,13 @@ def bench(session: nox.Session) -> None:
             session.run("python", str(path), *session.posargs)
 
 
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Time, memory and size beside JAX, tinygrad and others, installed into .nox/peers: nox -s peers -- --write."""
+    install(session, *editable(*PACKAGES), *group("examples"))
+    session.run("python", "benchmarks/peers.py", *session.posargs)
+
+
 @nox.session(venv_backend="none")
 def dev(session: nox.Session) -> None:
     """One environment with everything editable, for your editor and shell: .venv, or nox -s dev -- FOLDER."""

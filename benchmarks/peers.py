@@ -197,10 +197,11 @@ class Worker:
         Raises:
             PeerError: If it ends, or says nothing for too long.
         """
+        start = time.monotonic()
         impatience = threading.Timer(self.patience, self.process.kill)
         impatience.start()
         line = self.process.stdout.readline() if self.process.stdout is not None else ""
-        late = impatience.finished.is_set()
+        late = time.monotonic() - start >= self.patience
         impatience.cancel()
         if line:
             answer: dict[str, Any] = json.loads(line)
