@@ -6,14 +6,26 @@ parameters of Neuronix, and those of torch. Names, arguments, defaults and saved
 
 from neuronix.optim import errors, lr_scheduler
 from neuronix.optim.__about__ import __version__ as __version__
+from neuronix.optim.adadelta import Adadelta
+from neuronix.optim.adafactor import Adafactor
+from neuronix.optim.adagrad import Adagrad
 from neuronix.optim.adam import Adam
+from neuronix.optim.adamax import Adamax
 from neuronix.optim.adamw import AdamW
+from neuronix.optim.asgd import ASGD
+from neuronix.optim.lbfgs import LBFGS
 from neuronix.optim.lion import Lion
 from neuronix.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, ReduceLROnPlateau, StepLR
 from neuronix.optim.momentum import Momentum
+from neuronix.optim.muon import Muon
+from neuronix.optim.nadam import NAdam
 from neuronix.optim.nesterov import Nesterov
 from neuronix.optim.optimizer import Optimizer
+from neuronix.optim.radam import RAdam
+from neuronix.optim.rmsprop import RMSprop
+from neuronix.optim.rprop import Rprop
 from neuronix.optim.sgd import SGD
+from neuronix.optim.sparse_adam import SparseAdam
 
 __all__ = [
     "Optimizer",
@@ -22,6 +34,18 @@ __all__ = [
     "Nesterov",
     "Adam",
     "AdamW",
+    "NAdam",
+    "RAdam",
+    "Adamax",
+    "Adagrad",
+    "Adadelta",
+    "Adafactor",
+    "RMSprop",
+    "Rprop",
+    "ASGD",
+    "LBFGS",
+    "Muon",
+    "SparseAdam",
     "Lion",
     "lr_scheduler",
     "LRScheduler",

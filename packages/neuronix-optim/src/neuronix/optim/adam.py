@@ -133,7 +133,7 @@ def largest(state: State, v: Tensor) -> Tensor:
     """Return the largest second moment so far, with which v̂ never decreases: Reddi et al., Algorithm 2."""
     if "max_exp_avg_sq" not in state:  # amsgrad was turned on between steps
         state["max_exp_avg_sq"] = torch.zeros_like(v)
-    return state["max_exp_avg_sq"].copy_(torch.maximum(state["max_exp_avg_sq"], v))
+    return torch.maximum(state["max_exp_avg_sq"], v, out=state["max_exp_avg_sq"])
 
 
 def fused_adam(

@@ -6,6 +6,7 @@ may be a [`TensorList`][neuronix.optim.tensor_list.TensorList] too.
 
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 
 Factor: TypeAlias = Any  # a number, or a tensor without axes
@@ -52,3 +53,15 @@ def with_penalty(grad: Tensor, theta: Tensor, weight_decay: Factor) -> Tensor:
     if is_zero(weight_decay):
         return grad
     return grad.add(theta, alpha=weight_decay) if is_number(weight_decay) else grad + weight_decay * theta
+
+
+def choose(condition: Any, value: Factor, otherwise: Factor) -> Factor:
+    """Return `value` where the condition, `True` or `False` or a tensor, holds."""
+    if is_number(condition):
+        return value if condition else otherwise
+    return torch.where(condition, value, otherwise)
+
+
+def like_sparse(pattern: Tensor, values: Tensor) -> Tensor:
+    """Return a sparse tensor that has other values where `pattern` has its own."""
+    return torch.sparse_coo_tensor(pattern.indices(), values, pattern.shape, is_coalesced=True, check_invariants=False)

@@ -39,6 +39,21 @@ def at_least_zero(owner: str, name: str, value: Any) -> float:
     return result
 
 
+def within(owner: str, name: str, value: Any, low: float, high: float) -> float:
+    """Return `value` as a float; raise unless it is at least `low` and at most `high`."""
+    result = number(owner, name, value)
+    if not low <= result <= high:
+        raise OptimizerError(f"{owner}: `{name}` must be at least {low:g} and at most {high:g}, got {result:g}.")
+    return result
+
+
+def pair(owner: str, name: str, value: Any) -> tuple[float, float]:
+    """Return `value` as two floats; raise unless it is a pair of finite numbers."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise OptimizerError(f"{owner}: `{name}` must be a pair of numbers, got {described(value)}.")
+    return number(owner, f"{name}[0]", value[0]), number(owner, f"{name}[1]", value[1])
+
+
 def decay_rates(owner: str, betas: Any) -> None:
     """Raise unless `betas` is a pair in [0, 1), two numbers or two tensors of one element as in torch."""
     if not isinstance(betas, (tuple, list)) or len(betas) != 2:

@@ -23,7 +23,7 @@ class Optimizable(Protocol):
 
 
 Options: TypeAlias = dict[str, Any]
-State: TypeAlias = dict[str, Tensor]
+State: TypeAlias = dict[str, Any]
 Params: TypeAlias = Iterable[Optimizable] | Iterable[tuple[str, Optimizable]] | Iterable[Options]
 
 
@@ -112,12 +112,13 @@ def as_numbers(group: Options) -> Options:
     return _mapped(group, lambda value: value.item())
 
 
-def misfit(theta: Tensor, grad: Any, takes_sparse: bool = False) -> str:
+def misfit(theta: Tensor, grad: Any, layouts: tuple[torch.layout, ...]) -> str:
     """Return what keeps `grad` from being a gradient of `theta`, or an empty string."""
     if not isinstance(grad, Tensor):
         return f"must be a torch tensor or None, got {described(grad)}"
-    if grad.layout is not torch.strided and not (takes_sparse and grad.layout is torch.sparse_coo):
-        return f"must be dense, got {grad.layout}"
+    if grad.layout not in layouts:
+        wanted = "dense" if layouts == (torch.strided,) else " or ".join(map(str, layouts))
+        return f"must be {wanted}, got {grad.layout}"
     if not grad.is_same_size(theta):
         return f"has shape {tuple(grad.shape)}, the parameter has {tuple(theta.shape)}"
     if grad.dtype is theta.dtype and grad.device == theta.device:

@@ -69,11 +69,15 @@ def loaded_state(optimizer: Optimizer, state_dict: Mapping[str, Any], groups: li
 
 def _loaded_entry(optimizer: Optimizer, what: str, kept: Mapping[str, Any], theta: Tensor, group: Options) -> State:
     owner = type(optimizer).__name__
-    checks.holds(owner, what, kept, optimizer.initial_state(theta, group))
-    entry = {}
+    initial = optimizer.initial_state(theta, group)
+    checks.holds(owner, what, kept, initial)
+    entry: State = {}
     for name, value in kept.items():
         if value is None:
             continue  # torch's SGD has written None for a buffer not used yet
+        if not isinstance(value, Tensor) and not isinstance(initial.get(name), Tensor):
+            entry[name] = deepcopy(value)  # LBFGS has numbers, and lists of tensors
+            continue
         if not isinstance(value, Tensor):
             value = torch.tensor(checks.number(owner, f"{name} of {what}", value))  # a count of steps was once a number
         if name in optimizer.state_names and value.shape != theta.shape:

@@ -57,7 +57,7 @@ class SGD(Optimizer):
         $\theta + \mu v$, which is where the gradient is taken.
 
     Differs from torch:
-        A step can't be `differentiable`. NaN and infinite options are refused.
+        A step can't be `differentiable`. NaN and infinite options are refused. Sparse gradients can't have momentum.
     """
 
     state_names = ("momentum_buffer",)
@@ -98,6 +98,10 @@ class SGD(Optimizer):
                 f"{self._name}: `nesterov` needs momentum above 0 and dampening 0, got momentum={h['momentum']:g} and "
                 f"dampening={dampening:g}."
             )
+
+    def layouts(self, h: Options) -> tuple[torch.layout, ...]:
+        plain = is_zero(h["momentum"]) and is_zero(h["weight_decay"])
+        return (torch.strided, torch.sparse_coo) if plain else (torch.strided,)
 
     def initial_state(self, theta: Tensor, h: Options) -> State:
         # The first velocity is the gradient itself, undamped: from zeros if nothing is damped, else made by `update`.

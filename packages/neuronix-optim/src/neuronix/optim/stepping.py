@@ -64,6 +64,7 @@ def _step_fused(optimizer: Optimizer, members: list[Member], options: Options) -
         if (
             theta.dtype in (torch.float32, torch.float64)
             and grad.dtype is theta.dtype
+            and grad.layout is torch.strided
             and theta.is_contiguous()  # the kernels go through memory, whatever the axes are
             and grad.is_contiguous()
             and type(theta) is Tensor
@@ -99,7 +100,7 @@ def _portions(members: list[Member], whole: bool) -> Iterator[list[Member]]:
     kinds: defaultdict[Any, list[Member]] = defaultdict(list)
     for member in members:
         theta, grad, state = member
-        kinds[theta.dtype, grad.dtype, theta.device, theta.is_complex(), *state].append(member)
+        kinds[theta.dtype, grad.dtype, theta.device, grad.layout, *state].append(member)
     for alike in kinds.values():
         portion: list[Member] = []
         size = 0
@@ -115,7 +116,8 @@ def _portions(members: list[Member], whole: bool) -> Iterator[list[Member]]:
 
 def _update_list(optimizer: Optimizer, members: list[Member], options: Options, count: float | None) -> None:
     """Call `update` once for many parameters of one kind."""
-    if len(members) == 1 or members[0][0].is_complex():
+    theta, grad, _ = members[0]
+    if len(members) == 1 or theta.is_complex() or grad.layout is not torch.strided:
         for theta, grad, state in members:
             _update_one(optimizer, theta, grad, state, options, count)
         return

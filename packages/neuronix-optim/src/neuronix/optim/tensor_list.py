@@ -93,6 +93,12 @@ class TensorList:
     def __rtruediv__(self, other: Any) -> TensorList:
         return self.reciprocal().mul_(other)
 
+    def __gt__(self, other: Any) -> TensorList:
+        return _each(Tensor.gt, (self, other), {})
+
+    def __lt__(self, other: Any) -> TensorList:
+        return _each(Tensor.lt, (self, other), {})
+
     def __getattr__(self, name: str) -> Method:
         """Return any other method of `Tensor`; it goes over the list."""
         if name.startswith("__"):  # copying and pickling ask for what a list doesn't have
