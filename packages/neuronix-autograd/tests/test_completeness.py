@@ -71,6 +71,22 @@ ROWS_ = torch.tensor([2, 0, 2])
 PLACES = torch.tensor([[0, 1, 2, 0], [2, 2, 0, 1]])
 FLAT = torch.tensor([0, 5, 11])
 
+
+def positive(x: Any) -> Any:
+    """A symmetric matrix with positive eigenvalues."""
+    return x @ x.mT + torch.eye(x.shape[0], dtype=torch.float64)
+
+
+def pairwise(x: Any, y: Any) -> Any:
+    """torch.cdist with p = 3, of which PyTorch knows no second derivative."""
+    return ((x.unsqueeze(-2) - y.unsqueeze(-3)).abs() ** 3).sum(-1) ** (1 / 3)
+
+
+def pairwise_euclidean(x: Any, y: Any) -> Any:
+    """torch.cdist, of which PyTorch knows no second derivative."""
+    return (x.unsqueeze(-2) - y.unsqueeze(-3)).norm(dim=-1)
+
+
 # The inputs, the call, and PyTorch's way to say it where that is another one (of // and % it knows no derivative).
 Row = tuple[str, Callable[..., Any]] | tuple[str, Callable[..., Any], Callable[..., Any]]
 
@@ -398,6 +414,47 @@ ROWS: dict[str, Row] = {
     "selections.cummin": ("x", lambda x: tuple(torch.cummin(x, 1))),
     "selections.argmax": ("x", lambda x: torch.argmax(x, 1)),
     "selections.argmin": ("x", lambda x: torch.argmin(x, 1)),
+    # distances
+    "distances.cdist_": ("xy", lambda x, y: torch.cdist(x, y, 3.0), pairwise),
+    "distances.cdist": ("xy", lambda x, y: torch.cdist(x, y), pairwise_euclidean),
+    "distances.pdist": ("x", lambda x: F.pdist(x, 3.0), lambda x: pairwise(x, x)[[0, 0, 1], [1, 2, 2]]),
+    # factorizations
+    "factorizations.cholesky_ex": ("m", lambda m: torch.linalg.cholesky(positive(m))),
+    "factorizations.cholesky": ("m", lambda m: torch.cholesky(positive(m), upper=True)),
+    "factorizations.lu_factor_ex": ("m", lambda m: torch.linalg.lu_factor(m)[0]),
+    "factorizations.lu_unpack": ("x", lambda x: torch.lu_unpack(*torch.linalg.lu_factor(x))),
+    "factorizations.linalg_lu": ("x", lambda x: tuple(torch.linalg.lu(x))),
+    "factorizations.qr_": ("x", lambda x: tuple(torch.linalg.qr(x))),
+    "factorizations.qr": ("x", lambda x: tuple(torch.linalg.qr(x.mT))),
+    "factorizations.householder_product": ("xb", lambda x, b: torch.linalg.householder_product(x.mT, b)),
+    "factorizations.ormqr": ("xbm", lambda x, b, m: torch.ormqr(x.mT, b, m)),
+    "factorizations.eigh_": ("m", lambda m: tuple(torch.linalg.eigh(positive(m)))),
+    "factorizations.eigh": ("m", lambda m: torch.linalg.eigvalsh(positive(m))),
+    "factorizations.eig": ("m", lambda m: torch.abs(torch.linalg.eig(m)[1])),
+    "factorizations.eigvals": ("m", lambda m: torch.abs(torch.linalg.eigvals(m))),
+    "factorizations.svd_": ("x", lambda x: tuple(torch.linalg.svd(x, full_matrices=False))),
+    "factorizations.svd": ("x", lambda x: torch.linalg.svdvals(x)),
+    # spectral
+    "spectral.fft_c2c": ("z", lambda z: torch.fft.fft(z)),
+    "spectral.fft_r2c": ("x", lambda x: torch.fft.rfft2(x)),
+    "spectral.fft_c2r": ("z", lambda z: torch.fft.irfft(z)),
+    # systems
+    "systems.solve_triangular": ("mx", lambda m, x: torch.linalg.solve_triangular(positive(m), x.mT, upper=True)),
+    "systems.triangular_solve": ("mx", lambda m, x: tuple(torch.triangular_solve(x.mT, positive(m)))),
+    "systems.cholesky_solve": ("mx", lambda m, x: torch.cholesky_solve(x.mT, torch.linalg.cholesky(positive(m)))),
+    "systems.cholesky_inverse": ("m", lambda m: torch.cholesky_inverse(torch.linalg.cholesky(positive(m)))),
+    "systems.lu_solve": ("mx", lambda m, x: torch.linalg.lu_solve(*torch.linalg.lu_factor(m), x.mT)),
+    "systems.solve_factored": ("mx", lambda m, x: torch.linalg.solve(m, x.mT)),
+    "systems.solve_ex": ("mv", torch.linalg.solve),
+    "systems.inv_ex": ("m", torch.linalg.inv),
+    "systems.det_factored": ("m", torch.linalg.det),
+    "systems.det": ("m", torch.det),
+    "systems.slogdet_factored": ("m", lambda m: tuple(torch.linalg.slogdet(m))),
+    "systems.slogdet": ("m", lambda m: torch.logdet(positive(m))),
+    "systems.pinv": ("x", torch.linalg.pinv),
+    "systems.lstsq_": ("xb", lambda x, b: torch.linalg.lstsq(x.mT, x.mT @ b).solution),
+    "systems.lstsq": ("xv", lambda x, v: tuple(torch.linalg.lstsq(x.mT, v, driver="gelsd"))[:2]),
+    "systems.matrix_exp": ("m", torch.matrix_exp),
     # special functions
     "special.lgamma": ("p", torch.lgamma),
     "special.digamma": ("p", torch.digamma),

@@ -18,6 +18,10 @@
 | ``gathering.py`` | gather, scatter, index_select, index_add, … |
 | ``linalg.py`` | matmul, linear, dot, addmm, … |
 | ``contractions.py`` | einsum, tensordot, … |
+| ``factorizations.py`` | cholesky, lu, qr, eigh, svd, … |
+| ``systems.py`` | solve, inv, det, pinv, lstsq, matrix_exp, … |
+| ``spectral.py`` | Fourier transforms |
+| ``distances.py`` | cdist, pdist |
 """
 
 # ruff: noqa: F403, PLE0604  (each file says in its own __all__ what it offers)
@@ -29,7 +33,9 @@ from neuronix.autograd.ops import (
     complex_numbers,
     contractions,
     conversions,
+    distances,
     elementwise,
+    factorizations,
     gathering,
     indexing,
     joining,
@@ -39,6 +45,8 @@ from neuronix.autograd.ops import (
     selections,
     shapes,
     special,
+    spectral,
+    systems,
 )
 from neuronix.autograd.ops.activations import *
 from neuronix.autograd.ops.arithmetic import *
@@ -46,7 +54,9 @@ from neuronix.autograd.ops.comparisons import *
 from neuronix.autograd.ops.complex_numbers import *
 from neuronix.autograd.ops.contractions import *
 from neuronix.autograd.ops.conversions import *
+from neuronix.autograd.ops.distances import *
 from neuronix.autograd.ops.elementwise import *
+from neuronix.autograd.ops.factorizations import *
 from neuronix.autograd.ops.gathering import *
 from neuronix.autograd.ops.indexing import *
 from neuronix.autograd.ops.joining import *
@@ -56,6 +66,8 @@ from neuronix.autograd.ops.running import *
 from neuronix.autograd.ops.selections import *
 from neuronix.autograd.ops.shapes import *
 from neuronix.autograd.ops.special import *
+from neuronix.autograd.ops.spectral import *
+from neuronix.autograd.ops.systems import *
 
 __all__ = [
     *activations.__all__,
@@ -64,7 +76,9 @@ __all__ = [
     *complex_numbers.__all__,
     *contractions.__all__,
     *conversions.__all__,
+    *distances.__all__,
     *elementwise.__all__,
+    *factorizations.__all__,
     *gathering.__all__,
     *indexing.__all__,
     *joining.__all__,
@@ -74,4 +88,6 @@ __all__ = [
     *selections.__all__,
     *shapes.__all__,
     *special.__all__,
+    *spectral.__all__,
+    *systems.__all__,
 ]
