@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from neuronix.autograd import AutogradGraph, grad, no_grad, tensor
+from neuronix.autograd import AutogradGraph, collector, grad, no_grad, tensor
 from neuronix.autograd.errors import GradientError, GraphError
 
 
@@ -245,3 +245,56 @@ def test_errors_leave_gradients_as_they_were() -> None:
         y.backward()
     assert x.grad is None
     assert w.grad is None
+
+
+def test_a_sweep_keeps_every_edge_between_live_nodes() -> None:
+    with AutogradGraph(check_cycles=False) as graph:
+        x = tensor([1.0, 2.0], requires_grad=True)
+        hub = x.exp()
+        kept = [hub * number for number in range(100) for _ in (hub.sin(),)]  # each second child of the hub dies
+        square = hub * hub  # two edges
+        joined = torch.stack(kept)
+        assert graph.num_nodes() == 1 + 1 + 100 + 1 + 1
+        assert graph.num_edges() == 1 + 100 + 2 + 100
+        graph.validate()
+        by_hand = graph.graph.add_edge(joined.grad_fn.index, square.grad_fn.index, None)
+        hub.sin()
+        assert graph.num_edges() == 204, "an edge that somebody added stays, too"
+        assert by_hand == 204
+        joined.sum().backward()
+    assert_close(x.grad, sum(range(100)) * x.data.exp())
+
+
+def test_the_collector_rests_while_a_graph_is_large() -> None:
+    gc.collect()
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(700, 10, 10)
+        with AutogradGraph() as graph:
+            results = [tensor(1.0, requires_grad=True) * 2 for _ in range(collector.MANY)]
+            graph.sweep()
+            young, middle, old = gc.get_threshold()
+            assert (young, middle) == (700, 10), "young garbage is found as always"
+            assert old == collector.GROWTH * collector.CONTAINERS * 2 * collector.MANY // 7000
+            del results
+            graph.sweep()
+            assert gc.get_threshold() == (700, 10, 10)
+
+            results = [tensor(1.0, requires_grad=True) * 2 for _ in range(collector.MANY)]
+            graph.sweep()
+            assert gc.get_threshold()[2] > 10
+            gc.set_threshold(700, 10, 5)  # somebody else's wish
+            del results
+            graph.sweep()
+            assert gc.get_threshold() == (700, 10, 5)
+
+            gc.set_threshold(0)  # the collector is off
+            results = [tensor(1.0, requires_grad=True) * 2 for _ in range(collector.MANY)]
+            graph.sweep()
+            assert gc.get_threshold()[0] == 0
+            gc.set_threshold(700, 10, 10)
+            graph.sweep()
+            assert gc.get_threshold()[2] > 10
+        assert gc.get_threshold() == (700, 10, 10), "closing the graph makes it small"
+    finally:
+        gc.set_threshold(*before)

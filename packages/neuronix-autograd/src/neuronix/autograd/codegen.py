@@ -254,7 +254,7 @@ def _parent(op: Primitive, name: str) -> list[str]:
     different = f"{name}_parent.dtype is not _dtype"
     if op.broadcasts:
         different = f"{name}_parent.shape != _shape or {different}"
-    return [
+    lines = [
         f"        {name}_parent = {name}_restore = None",
         f"        if {name}_tracked:",
         f"            {name}_parent = {name}._node",
@@ -268,6 +268,10 @@ def _parent(op: Primitive, name: str) -> list[str]:
         f"            if {different}:",
         f"                {name}_restore = ({name}_parent.shape, {name}_parent.dtype)",
     ]
+    if op.broadcasts:
+        # One torch.Size serves a whole history: each is an object more for Python's collector to look at.
+        lines += ["            else:", f"                _shape = {name}_parent.shape"]
+    return lines
 
 
 def _save(op: Primitive) -> list[str]:

@@ -16,12 +16,14 @@ import threading
 import weakref
 from collections import Counter
 from contextvars import ContextVar
-from operator import attrgetter
+from operator import attrgetter, call
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import rustworkx as rx
 
+from neuronix.autograd import collector
 from neuronix.autograd.errors import GraphError
 from neuronix.autograd.node import NOT_INDEXED, LeafNode, Node, next_sequence
 
@@ -135,6 +137,7 @@ class AutogradGraph:
                 node.graph = self if self.scoped else _CLEARED
         self._index.clear()
         self._leaves.clear()
+        collector.adapt(self, 0)
         if self.scoped:
             self.closed = True
             self.add_child = self._refuse
@@ -226,12 +229,27 @@ class AutogradGraph:
         with self._lock:
             index = self._index
             dead = [position for position in index.node_indices() if index[position]() is None]
-            index.remove_nodes_from(dead)
+            if dead:
+                # Removing a node takes each of its edges out of the lists of its neighbours, and where such a list is
+                # long that is slow (quadratic in all).  So all edges go, and then those come back that are to stay.
+                edges = self._take_edges(dead)
+                index.remove_nodes_from(dead)
+                index.add_edges_from_no_data(edges)
             for leaf in [leaf for leaf, reference in self._leaves.items() if reference() is None]:
                 del self._leaves[leaf]
             self._sweep_at = 2 * (index.num_nodes() + SWEEP_TEST)
+            collector.adapt(self, index.num_nodes())
             if not index.num_nodes():
                 self.has_foreign_parents = False
+
+    def _take_edges(self, dead: list[int]) -> list[tuple[int, int]]:
+        """Remove all edges; return those that don't end at a dead node."""
+        # In one call of C, so that no other thread records a node between the list and the removal.
+        edges, _ = map(call, (self._index.edge_list, self._index.clear_edges))
+        ends = np.asarray(edges, dtype=np.intp).reshape(-1, 2)
+        alive = np.ones(1 + max(dead[-1], ends.max(initial=0)), dtype=bool)
+        alive[dead] = False
+        return list(map(tuple, ends[alive[ends].all(axis=1)].tolist()))
 
     @property
     def graph(self) -> rx.PyDiGraph[Any, Any]:
