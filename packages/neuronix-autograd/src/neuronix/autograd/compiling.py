@@ -15,7 +15,6 @@ import operator
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 import torch
@@ -196,9 +195,9 @@ class CompiledStep(Generic[P, R]):
 
             # Without gradients Inductor takes the graph for inference and lays convolutions out anew, which costs more
             # than it gains in a training step; and its own random numbers would differ from the eager step's.
-            settings = {"layout_optimization": False, "fallback_random": True, **self.options}
+            settings = {"layout_optimization": False, "fallback_random": True, "size_asserts": False, **self.options}
             with torch.no_grad(), config.patch(settings):
-                self._compiled[key] = backend(_copied(program.graph), list(inputs))
+                self._compiled[key] = _compiled_in_two(program.graph, inputs, backend)
             self.compilations += 1
         return self._compiled[key]
 
@@ -556,9 +555,64 @@ def _makes_new_memory(node: Any) -> bool:
     return all(value.alias_info is None for value in schema.returns)
 
 
-def _copied(graph: Any) -> Any:
-    """A copy, because backends change the graph that they are given."""
-    return torch.fx.GraphModule({}, deepcopy(graph.graph))
+def _compiled_in_two(graph: Any, inputs: Sequence[Tensor], backend: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile what is computed of single numbers by itself, before everything else.
+
+    An optimizer computes a few numbers a parameter, as 1 - βᵗ.  Inductor would put that into the loop over the
+    parameter's entries, where a power costs more than all the rest.
+    """
+    numbers, rest, used, passed = _split(graph)
+    compiled_rest = backend(rest, [*inputs, *(torch.zeros((), dtype=node.meta["val"].dtype) for node in passed)])
+    if not passed:
+        return compiled_rest
+    compiled_numbers = backend(numbers, [inputs[position] for position in used])
+
+    def run(*inputs: Tensor) -> Any:
+        return compiled_rest(*inputs, *compiled_numbers(*[inputs[position] for position in used]))
+
+    return run
+
+
+def _split(graph: Any) -> tuple[Any, Any, list[int], list[Any]]:
+    """Copies of a graph's part for single numbers and of the rest; the first part's inputs, and what it passes on."""
+    nodes = list(graph.graph.nodes)
+    placeholders = [node for node in nodes if node.op == "placeholder"]
+    single: set[Any] = set()
+    for node in nodes:
+        of_numbers = node.op == "placeholder" or (
+            node.op == "call_function" and single.issuperset(node.all_input_nodes)
+        )
+        if of_numbers and (node.all_input_nodes or node.op == "placeholder") and _is_number(node):
+            single.add(node)
+    changed = {root for node in single for root in _written(node)}
+    if any(user not in single for root in changed for user in root.users):
+        single = set()  # the rest reads a number that is changed: the order counts
+    passed = [
+        node
+        for node in nodes
+        if node in single and node.op != "placeholder" and any(user not in single for user in node.users)
+    ]
+    used = [n for n, node in enumerate(placeholders) if node in single and any(user in single for user in node.users)]
+    numbers, rest = torch.fx.Graph(), torch.fx.Graph()
+    inside: dict[Any, Any] = {placeholders[n]: numbers.node_copy(placeholders[n]) for n in used}
+    outside: dict[Any, Any] = {node: rest.node_copy(node) for node in placeholders}
+    for node in passed:
+        outside[node] = rest.placeholder(f"number_{node.name}")
+        outside[node].meta.update(node.meta)
+    for node in nodes:
+        if node.op == "placeholder":
+            continue
+        if node in single:
+            inside[node] = numbers.node_copy(node, inside.__getitem__)
+        else:
+            outside[node] = rest.node_copy(node, outside.__getitem__)
+    numbers.output([inside[node] for node in passed])
+    return torch.fx.GraphModule({}, numbers), torch.fx.GraphModule({}, rest), used, passed
+
+
+def _is_number(node: Any) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and value.ndim == 0 and value.device.type == "cpu"
 
 
 # Running

@@ -1,0 +1,338 @@
+"""`compile`: a step as one graph does what the step does, again and again, and says why where it can't.
+
+The engine alone, with backends that need no compiler; models, optimizers and Inductor are in the integration tests.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import neuronix.autograd as na
+from neuronix.autograd import CustomTensor, errors, tensor
+
+
+def leaf(*shape: int, seed: int = 0) -> CustomTensor:
+    generator = torch.Generator().manual_seed(seed)
+    return CustomTensor(torch.randn(*shape, generator=generator, dtype=torch.float64), requires_grad=True)
+
+
+def batch(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+class Descent:
+    """The least that an optimizer is: options and what is remembered."""
+
+    def __init__(self, params: list[CustomTensor], lr: float = 0.1) -> None:
+        self.params = params
+        self.options: dict[str, Any] = {"lr": lr, "nesterov": False}
+        self.memory: list[dict[str, torch.Tensor]] = [{} for _ in params]
+
+    def step(self) -> None:
+        for param, memory in zip(self.params, self.memory, strict=True):
+            if param.grad is None:
+                continue
+            if "velocity" in memory:
+                memory["velocity"].mul_(0.5).add_(param.grad)
+            else:
+                memory["velocity"] = param.grad.clone()
+            moved = param.grad + 0.5 * memory["velocity"] if self.options["nesterov"] else memory["velocity"]
+            param.data.sub_(self.options["lr"] * moved)
+
+    def compile_state(self) -> Any:
+        yield self.options, True, None
+        for memory in self.memory:
+            yield memory, False, None
+
+
+def training(compiled: bool, *, zero: bool = True, backend: str = "eager", **options: Any) -> tuple[Any, ...]:
+    weight, bias = leaf(3, 4), leaf(4, seed=1)
+    optimizer = Descent([weight, bias], **options)
+
+    def step(x: torch.Tensor, y: torch.Tensor) -> CustomTensor:
+        if zero:
+            weight.grad = bias.grad = None
+        loss = ((torch.tanh(x @ weight) + bias - y) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    run = na.compile(step, state=([weight, bias], optimizer), backend=backend) if compiled else step
+    return run, weight, bias, optimizer
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("zero", [True, False])
+def test_equal_to_the_step(zero: bool, backend: str) -> None:
+    ours, weight, bias, optimizer = training(True, zero=zero, backend=backend)
+    plain, weight_, bias_, optimizer_ = training(False, zero=zero)
+    for turn in range(20):
+        x, y = batch(5, 3, seed=turn), batch(5, 4, seed=100 + turn)
+        optimizer.options["lr"] = optimizer_.options["lr"] = 0.1 / (1 + turn)
+        assert_close(ours(x, y).data, plain(x, y).data, rtol=1e-12, atol=1e-12)
+        for mine, wanted in ((weight, weight_), (bias, bias_)):
+            assert_close(mine.data, wanted.data, rtol=1e-12, atol=1e-12)
+            assert_close(mine.grad, wanted.grad, rtol=1e-12, atol=1e-12)
+    for memory, wanted_memory in zip(optimizer.memory, optimizer_.memory, strict=True):
+        assert_close(memory, wanted_memory, rtol=1e-12, atol=1e-12)
+    # Two graphs: the first step makes the velocity and, without zeroing, the gradient.
+    assert ours.compilations == 2
+    assert "backend" in repr(ours)
+
+
+def test_a_number_is_an_input() -> None:
+    run, weight, *_, optimizer = training(True)
+    x, y = batch(5, 3, seed=0), batch(5, 4, seed=1)
+    run(x, y)
+    run(x, y)
+    before = run.compilations
+    for lr in (0.5, 0.25, 1e-3):
+        optimizer.options["lr"] = lr
+        old, velocity = weight.data.clone(), optimizer.memory[0]["velocity"]
+        run(x, y)
+        assert_close(old - weight.data, lr * velocity, rtol=1e-12, atol=1e-15)
+    assert run.compilations == before
+    optimizer.options["lr"] = 0.0  # off: another program, perhaps
+    old = weight.data.clone()
+    run(x, y)
+    assert_close(weight.data, old, rtol=0, atol=0)
+
+
+def test_what_the_graph_depends_on_makes_a_new_one() -> None:
+    run, weight, bias, optimizer = training(True)
+    plain, weight_, bias_, optimizer_ = training(False)
+
+    def same(*, rows: int = 5) -> None:
+        x, y = batch(rows, 3, seed=rows), batch(rows, 4, seed=rows + 1)
+        assert_close(run(x, y).data, plain(x, y).data, rtol=1e-12, atol=1e-12)
+        for mine, wanted in ((weight, weight_), (bias, bias_)):
+            assert_close(mine.data, wanted.data, rtol=1e-12, atol=1e-12)
+            assert (mine.grad is None) == (wanted.grad is None)
+
+    same()
+    same(rows=7)
+    optimizer.options["nesterov"] = optimizer_.options["nesterov"] = True
+    same()
+    for each in (bias, bias_):
+        each.requires_grad_(False)
+    same()
+    for each in (bias, bias_):
+        each.requires_grad_(True)
+    same()
+    for each in (weight, weight_):
+        each.data = each.data * 2  # another tensor in its place
+    same()
+
+
+def test_random_numbers_are_drawn_anew_and_by_the_seed() -> None:
+    w = leaf(50)
+
+    def step(x: torch.Tensor) -> CustomTensor:
+        return (w * torch.rand(50, dtype=torch.float64) * x).sum()
+
+    run = na.compile(step, state=w, backend="aot_eager")
+    x = torch.ones(50, dtype=torch.float64)
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    received = [run(x).item(), run(x).item()]
+    torch.set_rng_state(state)
+    assert received == pytest.approx([step(x).item(), step(x).item()], rel=1e-12)
+    assert received[0] != received[1]
+
+
+def test_results_of_any_nesting() -> None:
+    w = leaf(3)
+
+    def step(pair: dict[str, Any], *, scale: float) -> Any:
+        y = w * pair["x"][0] * scale
+        return {"y": y, "plain": y.data * 2, "pair": (None, "text", y.sum())}
+
+    x = tensor(batch(3, seed=1))
+    received = na.compile(step, state=w, backend="eager")({"x": [x]}, scale=3.0)
+    expected = step({"x": [x]}, scale=3.0)
+    assert isinstance(received["y"], CustomTensor)
+    assert_close(received["y"].data, expected["y"].data, rtol=1e-15, atol=0)
+    assert_close(received["plain"], expected["plain"], rtol=1e-15, atol=0)
+    assert received["pair"][:2] == (None, "text")
+    assert_close(received["pair"][2].data, expected["pair"][2].data, rtol=1e-15, atol=0)
+
+
+def test_the_gradient_of_an_argument() -> None:
+    x = leaf(3)
+
+    def step(x: CustomTensor) -> None:
+        x.exp().sum().backward()
+
+    run = na.compile(step, backend="eager")
+    run(x)
+    run(x)
+    assert_close(x.grad, 2 * x.data.exp(), rtol=1e-15, atol=0)
+
+
+def test_gradients_own_their_memory() -> None:
+    a, b = leaf(3), leaf(3, seed=1)
+
+    def step() -> None:
+        a.grad = b.grad = None
+        (a + b).sum().backward()  # both get the same gradient, an expanded one
+
+    run = na.compile(step, state=(a, b), backend="aot_eager")
+    for _ in range(2):
+        run()
+        a.grad.mul_(5)  # type: ignore[union-attr]
+        assert b.grad.tolist() == [1.0, 1.0, 1.0]  # type: ignore[union-attr]
+
+
+def test_a_constant_is_read_at_each_call() -> None:
+    w, factor = leaf(3), torch.ones(3, dtype=torch.float64)
+    run = na.compile(lambda: (w * factor).sum(), state=w, backend="eager")
+    first = run().item()
+    factor.mul_(2)
+    assert run().item() == pytest.approx(2 * first, rel=1e-15)
+
+
+def test_tied_tensors_stay_tied() -> None:
+    w = leaf(3)
+
+    def step() -> None:
+        w.grad = None
+        (w * w).sum().backward()
+        w.data.sub_(0.1 * w.grad)  # type: ignore[arg-type]
+
+    run = na.compile(step, state={"encoder": w, "decoder": [w]}, backend="aot_eager")
+    before = w.data.clone()
+    run()
+    assert_close(w.data, before * 0.8, rtol=1e-15, atol=0)
+
+
+def test_in_place_changes_are_counted() -> None:
+    w = leaf(3)
+    later = (w * w).sum()
+
+    def step() -> None:
+        w.data.mul_(2)
+
+    na.compile(step, state=w, backend="aot_eager")()
+    with pytest.raises(errors.GradientError, match="modified by an inplace operation"):
+        later.backward()
+
+
+def test_higher_orders() -> None:
+    w = leaf(3)
+
+    def step(x: torch.Tensor) -> CustomTensor:
+        (first,) = na.grad((w * x).exp().sum(), w, create_graph=True)
+        assert first is not None
+        (second,) = na.grad(first.square().sum(), w)
+        assert second is not None
+        return second
+
+    x = batch(3, seed=2)
+    assert_close(na.compile(step, state=w, backend="aot_eager")(x).data, step(x).data, rtol=1e-12, atol=0)
+
+
+# What can't be compiled
+
+
+def snapshot(weight: CustomTensor, bias: CustomTensor, optimizer: Descent) -> Any:
+    grads = [None if p.grad is None else p.grad.clone() for p in (weight, bias)]
+    memory = [{name: value.clone() for name, value in kept.items()} for kept in optimizer.memory]
+    return [weight.data.clone(), bias.data.clone(), grads, memory, dict(optimizer.options), torch.get_rng_state()]
+
+
+@pytest.mark.parametrize("steps_before", [0, 1])
+def test_a_failed_trace_leaves_everything_as_it_was(steps_before: int) -> None:
+    run, weight, bias, optimizer = training(False)
+    x, y = batch(5, 3, seed=0), batch(5, 4, seed=1)
+    for _ in range(steps_before):
+        run(x, y)
+    before = snapshot(weight, bias, optimizer)
+    values, gradient = weight.data, weight.grad
+
+    def failing(x: torch.Tensor, y: torch.Tensor) -> None:
+        torch.rand(3)
+        run(x, y)
+        raise OSError("after everything")
+
+    with pytest.raises(OSError, match="after everything"):
+        na.compile(failing, state=([weight, bias], optimizer), backend="eager")(x, y)
+    assert_close(snapshot(weight, bias, optimizer), before, rtol=0, atol=0)
+    assert weight.data is values
+    assert weight.grad is gradient
+    run(x, y)  # and it goes on
+
+
+def reasons() -> list[Any]:
+    w = leaf(3)
+    other = leaf(3, seed=1)
+    table = {"count": 1}
+
+    class Counting:
+        def compile_state(self) -> Any:
+            yield table, False, None
+
+    def number() -> Any:
+        return w * (w.sum().item() + 1)
+
+    def branch() -> Any:
+        return w if (w > 0).all() else -w
+
+    def shape() -> Any:
+        return w[w > 0]
+
+    def counting() -> Any:
+        table["count"] += 1
+
+    def unnamed() -> Any:
+        (w * other).sum().backward()
+
+    def outside() -> None:
+        other.data.add_(1)
+
+    def replaced() -> None:
+        w.mul_(2.0)
+
+    return [
+        pytest.param(number, w, r"reads a number out of a tensor \(.*w.sum\(\).item\(\)", id="number"),
+        pytest.param(branch, w, "reads a number out of a tensor", id="branch"),
+        pytest.param(shape, w, "depends on values", id="shape"),
+        pytest.param(counting, Counting(), r"changes 'count' from 1 to 2", id="counting"),
+        pytest.param(unnamed, w, r"mul uses a tensor of shape \(3,\) that requires grad and is neither", id="unnamed"),
+        pytest.param(outside, w, r"changes a tensor of shape \(3,\) in place that is neither", id="outside"),
+    ]
+
+
+@pytest.mark.parametrize(("step", "state", "message"), reasons())
+def test_what_cannot_be_compiled_says_why(step: Any, state: Any, message: str) -> None:
+    run = na.compile(step, state=state, backend="eager")
+    with pytest.raises(errors.CompileError, match=message) as caught:
+        run()
+    assert "hint" in str(caught.value)
+    assert run.compilations == 0
+
+
+def test_state_must_be_state() -> None:
+    with pytest.raises(errors.CompileError, match="int can't be state"):
+        na.compile(lambda: None, state=[leaf(3), 3])
+    with pytest.raises(errors.CompileError, match="requires PyTorch's own gradient"):
+        na.compile(lambda x: x * 2, backend="eager")(torch.ones(3, requires_grad=True))
+
+
+def test_the_graph_can_be_read() -> None:
+    run, *_ = training(True)
+    with pytest.raises(errors.CompileError, match="nothing has been traced"):
+        run.graph_text()
+    run(batch(5, 3, seed=0), batch(5, 4, seed=1))
+    lines = run.graph_text().splitlines()
+    forward, backward, update = (lines.index(f"# {part}") for part in ("forward", "backward", "update"))
+    assert forward < backward < update
+    tanh = next(line for line in lines[:backward] if "tanh.default" in line)
+    assert "# tanh  " in tanh
+    assert "loss = ((torch.tanh(x @ weight) + bias - y) ** 2).mean()" in tanh
+    rules = [line.split("  # ")[1].split()[0] for line in lines[backward + 1 : update] if "  # " in line]
+    assert {"mean_wrt_x", "tanh_wrt_x", "matmul_wrt_other"} <= set(rules)
+    assert lines[-1].startswith("return ")
