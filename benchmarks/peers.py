@@ -3,6 +3,7 @@
     nox -s peers                 # the table
     nox -s peers -- --write      # into docs/peers.md, with the plot
     nox -s peers -- --only jax   # one peer
+    nox -s peers -- --questions  # what happens, not how fast
 
 Each peer is installed from the package index into an environment of its own, ``.nox/peers/``, and each workload runs in
 a process of its own.  PyTorch's process takes turns with the peer's: some steps of the one, some of the other, and
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -70,7 +72,7 @@ class Peer(NamedTuple):
 
 TINYGRAD = ("tinygrad==0.14.0", "numpy==2.4.6", "ziglang==0.17.1")
 JAX = ("jax==0.10.2",)
-ONE_NUMBER = dict.fromkeys(("chain", "mlp", "cnn"), "it computes with single numbers")
+ONE_NUMBER = dict.fromkeys(("chain", "mlp", "cnn", "part"), "it computes with single numbers")
 NO_MODEL = dict.fromkeys(("chain", "scalars"), "what is compiled here is a model's training step")
 REFERENCE = Peer("PyTorch", "with_torch.py")
 PEERS = (
@@ -87,6 +89,22 @@ PEERS = (
     Peer("tinygrad, TinyJit", "with_tinygrad.py", "compiled", TINYGRAD),
     Peer("micrograd", "with_micrograd.py", "eager", ("micrograd==0.1.0",), ONE_NUMBER),
 )  # fmt: skip
+
+
+class Question(NamedTuple):
+    """Something to try with each peer, and the answer that mathematics gives."""
+
+    heading: str
+    right: object
+
+
+QUESTIONS = {
+    "second": Question("second derivative", 12.0),
+    "in_place": Question("`y *= 5`", 15.0),
+    "part": Question("`y[0] *= 5`", [15.0, 3.0]),
+    "changed": Question("changed constant", 2.0),
+    "deep": Question("5,000 deep", 1.0),
+}
 
 
 class PeerError(Exception):
@@ -145,7 +163,7 @@ def install(peer: Peer) -> Path:
         for command in (make, fill):
             done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
             if done.returncode:
-                raise PeerError(f"it can't be installed: {last_line(done.stderr)}")
+                raise PeerError(f"can't be installed: {last_line(done.stderr)}")
         receipt.write_text(wanted, encoding="utf-8")
     if "ziglang" in wanted and not shutil.which("clang"):
         lend_clang(home)
@@ -162,9 +180,10 @@ def lend_clang(home: Path) -> None:
 
 
 def last_line(text: str) -> str:
-    """The last line that says something: of a traceback, the error."""
+    """The line of a traceback that holds the error; of another text the last line that says something."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it says nothing"
+    errors = [line for line in lines if re.match(r"[\w.]+Error\b", line)]
+    return (errors or lines or ["it says nothing"])[-1]
 
 
 def one_core() -> None:
@@ -186,9 +205,10 @@ class Worker:
         self.process = subprocess.Popen(
             [str(python), str(PROGRAMS / peer.program), peer.variant, workload],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, bufsize=1,
-            env={**os.environ, **threads, "PATH": path, "JAX_PLATFORMS": "cpu", "DEV": "CPU"},
+            env={**os.environ, **threads, "PATH": path, "JAX_PLATFORMS": "cpu", "DEV": "CPU",
+                 "JAX_TRACEBACK_FILTERING": "off"},
         )  # fmt: skip
-        self.patience = PATIENCE[workload]
+        self.patience = PATIENCE.get(workload, 60.0)
         self.hello: dict[str, Any] = {}  # its first answer: what it computes
 
     def answer(self) -> dict[str, Any]:
@@ -208,9 +228,9 @@ class Worker:
             return answer
         self.process.wait()
         if late:
-            raise PeerError(f"it wasn't ready within {self.patience:.0f} seconds")
+            raise PeerError(f"not ready within {self.patience:.0f} seconds")
         self.errors.seek(0)
-        raise PeerError(f"it fails: {last_line(self.errors.read())}")
+        raise PeerError(last_line(self.errors.read()))
 
     def ask(self, what: object) -> dict[str, Any]:
         """Tell it something, and wait for its answer."""
@@ -295,12 +315,32 @@ def measure_all(peers: Sequence[Peer], workloads: Sequence[str], seconds: float)
     return results
 
 
+def ask(peer: Peer, question: str) -> str:
+    """One peer's answer to one question, as a cell of a table."""
+    if question in peer.cannot:
+        return ""
+    try:
+        with working(peer._replace(variant="question"), install(peer), question) as worker:
+            answer = worker.hello["answer"]
+    except PeerError as error:
+        kind = re.match(r"[\w.]+Error\b", str(error))
+        return f"`{kind[0].rpartition('.')[2]}`" if kind else str(error)
+    return "yes" if answer == QUESTIONS[question].right else f"wrong: {answer}"
+
+
+def ask_all(peers: Sequence[Peer]) -> str:
+    """The table of all answers."""
+    heads = ["", *(question.heading for question in QUESTIONS.values())]
+    askable = [REFERENCE, *(peer for peer in peers if peer.variant == "eager")]
+    return pages.table(heads, [[peer.label, *(ask(peer, question) for question in QUESTIONS)] for peer in askable])
+
+
 def shown(result: Result) -> str:
     """A result for the terminal."""
     if isinstance(result, str):
         return f"no figure: {result}"
     return (
-        f"{result.ratio:7.2f} of PyTorch's time ({result.seconds * 1e3:.2f} ms, {result.reference * 1e3:.2f} ms), "
+        f"{ratio_text(result.ratio):>7} of PyTorch's time ({result.seconds * 1e3:.2f} ms, {result.reference * 1e3:.2f} ms), "
         f"{result.memory:.0f} MB"
     )
 
@@ -310,7 +350,8 @@ def shown(result: Result) -> str:
 
 def ratio_text(ratio: float) -> str:
     """Three digits at most."""
-    return f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.1f}" if ratio >= 10 else f"{ratio:.2f}"
+    places = 0 if ratio >= 100 else 1 if ratio >= 10 else 2 if ratio >= 0.1 else 3
+    return f"{ratio:.{places}f}"
 
 
 def result_table(results: dict[str, dict[str, Result]]) -> str:
@@ -335,7 +376,7 @@ def result_table(results: dict[str, dict[str, Result]]) -> str:
     notes: dict[tuple[str, str], list[str]] = {}
     for label, workload, reason in reasons:
         notes.setdefault((label, reason), []).append(workload)
-    lines = [f"* {label}: no {', '.join(names)}, because {reason}." for (label, reason), names in notes.items()]
+    lines = [f"* {label}, {' and '.join(names)}: {reason}." for (label, reason), names in notes.items()]
     return pages.table(heads, rows) + ("\n\n" + "\n".join(lines) if lines else "")
 
 
@@ -391,6 +432,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="parts of peers' names, separated by commas")
     parser.add_argument("--workloads", default=",".join(WORKLOADS), help=f"some of {', '.join(WORKLOADS)}")
     parser.add_argument("--seconds", type=float, default=5.0, help="time for each figure (default: 5)")
+    parser.add_argument("--questions", action="store_true", help="ask the questions, and measure nothing")
     parser.add_argument("--check", action="store_true", help="do nothing: peers have no limits to keep")
     options = parser.parse_args()
     if options.check:
@@ -405,6 +447,12 @@ def main() -> None:
             install(peer)
         except PeerError as error:
             print(f"{peer.label}: {error}")  # each of its rows will say so, too
+    if options.questions:
+        answers = ask_all(peers)
+        print(answers)
+        if options.write and len(peers) == len(PEERS):
+            pages.write("questions", answers, PAGE)
+        return
     one_core()
     results = measure_all(peers, workloads, options.seconds)
     if len(peers) < len(PEERS) or len(workloads) < len(WORKLOADS):
@@ -417,6 +465,7 @@ def main() -> None:
         draw(results)
         pages.write("table", f"{result_table(results)}\n\n{pages.machine()}", PAGE)
         pages.write("verdict", verdict(results), PAGE)
+        pages.write("questions", ask_all(peers), PAGE)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ class Library(NamedTuple):
         optim: Optimizers.
         leaf: Makes a tensor that requires grad.
         constant: Makes one that doesn't.
+        grad: Its ``grad(outputs, inputs, create_graph=...)``.
         compile: Takes a training step, the model and the optimizer, and returns a faster step.
     """
 
@@ -28,6 +29,7 @@ class Library(NamedTuple):
     optim: Any
     leaf: Callable[[torch.Tensor], Any]
     constant: Callable[[torch.Tensor], Any]
+    grad: Callable[..., tuple[Any, ...]]
     compile: Compile | None = None
 
 
@@ -124,3 +126,43 @@ def workloads(library: Library) -> dict[str, Callable[[], worker.Step]]:
         "mlp": lambda: mlp(library),
         "cnn": lambda: cnn(library),
     }
+
+
+def questions(library: Library) -> worker.Questions:
+    """The answers of a library whose interface is PyTorch's."""
+
+    def second() -> object:
+        x = library.leaf(torch.tensor(2.0))
+        (first,) = library.grad(x**3, x, create_graph=True)
+        return float(library.grad(first, x)[0])
+
+    def in_place() -> object:
+        x = library.leaf(torch.tensor(1.0))
+        y = x * 3
+        y *= 5
+        y.backward()
+        return float(x.grad)
+
+    def part() -> object:
+        x = library.leaf(torch.ones(2))
+        y = x * 3
+        y[0] *= 5
+        y.sum().backward()
+        return x.grad.tolist()
+
+    def changed() -> object:
+        x, w = library.leaf(torch.tensor(3.0)), torch.tensor(2.0)
+        y = x * w
+        w *= 5
+        y.backward()
+        return float(x.grad)
+
+    def deep() -> object:
+        x = library.leaf(torch.tensor(1.0))
+        y = x
+        for _ in range(worker.DEPTH):
+            y = y * 1.0
+        y.backward()
+        return float(x.grad)
+
+    return {"second": second, "in_place": in_place, "part": part, "changed": changed, "deep": deep}

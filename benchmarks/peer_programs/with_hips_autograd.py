@@ -6,7 +6,7 @@ from typing import Any
 
 import autograd.numpy as np
 import worker
-from autograd import value_and_grad
+from autograd import grad, value_and_grad
 from numpy_adamw import AdamW
 
 
@@ -80,6 +80,60 @@ def mlp() -> worker.Step:
     return step
 
 
+def in_place() -> object:
+    """An operator that is in place on arrays."""
+
+    def function(x: Any) -> Any:
+        y = x * 3
+        y *= 5
+        return y
+
+    return float(grad(function)(1.0))
+
+
+def part() -> object:
+    """An entry is changed."""
+
+    def function(x: Any) -> Any:
+        y = x * 3
+        y[0] *= 5
+        return np.sum(y)
+
+    gradient: object = grad(function)(np.ones(2)).tolist()
+    return gradient
+
+
+def changed() -> object:
+    """A constant is changed while the function runs."""
+
+    def function(x: Any) -> Any:
+        w = np.array(2.0)
+        y = x * w
+        w *= 5
+        return y
+
+    return float(grad(function)(3.0))
+
+
+def deep() -> object:
+    """A long chain."""
+
+    def function(x: Any) -> Any:
+        for _ in range(worker.DEPTH):
+            x = x * 1.0
+        return x
+
+    return float(grad(function)(1.0))
+
+
+QUESTIONS: worker.Questions = {
+    "second": lambda: float(grad(grad(lambda x: x**3))(2.0)),
+    "in_place": in_place,
+    "part": part,
+    "changed": changed,
+    "deep": deep,
+}
+
 if __name__ == "__main__":
     files = ("core.py", "tracer.py", "util.py", "wrap_util.py", "extend.py", "differential_operators.py")
-    worker.serve("autograd", "autograd", files, {"eager": {"chain": chain, "scalars": scalars, "mlp": mlp}})
+    worker.serve("autograd", "autograd", files, {"eager": {"chain": chain, "scalars": scalars, "mlp": mlp}}, QUESTIONS)

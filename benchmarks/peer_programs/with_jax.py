@@ -157,7 +157,62 @@ def workloads(jit: Transform) -> dict[str, Callable[[], worker.Step]]:
     }
 
 
+def in_place() -> object:
+    """A new array under the old name."""
+
+    def function(x: Any) -> Any:
+        y = x * 3
+        y *= 5
+        return y
+
+    return float(jax.grad(function)(1.0))
+
+
+def part() -> object:
+    """An entry is changed."""
+
+    def function(x: Any) -> Any:
+        y = x * 3
+        y[0] *= 5
+        return y.sum()
+
+    gradient: object = jax.grad(function)(jnp.ones(2)).tolist()
+    return gradient
+
+
+def changed() -> object:
+    """A constant gets another value after it was used."""
+
+    def function(x: Any) -> Any:
+        w = jnp.array(2.0)
+        y = x * w
+        w *= 5
+        return y
+
+    return float(jax.grad(function)(3.0))
+
+
+def deep() -> object:
+    """A long chain."""
+
+    def function(x: Any) -> Any:
+        for _ in range(worker.DEPTH):
+            x = x * 1.0
+        return x
+
+    return float(jax.grad(function)(1.0))
+
+
+VARIANTS = {"eager": workloads(lambda function: function), "compiled": workloads(jax.jit)}
+QUESTIONS: worker.Questions = {
+    "second": lambda: float(jax.grad(jax.grad(lambda x: x**3))(2.0)),
+    "in_place": in_place,
+    "part": part,
+    "changed": changed,
+    "deep": deep,
+}
+
 if __name__ == "__main__":
     files = ("core.py", "linear_util.py", "interpreters/ad.py", "interpreters/partial_eval.py", "api.py")
     engine = tuple(f"_src/{file}" for file in files)
-    worker.serve("jax", "jax", engine, {"eager": workloads(lambda function: function), "compiled": workloads(jax.jit)})
+    worker.serve("jax", "jax", engine, VARIANTS, QUESTIONS)

@@ -104,7 +104,62 @@ def cnn() -> worker.Step:
     return training(parameters, forward)
 
 
+def second() -> object:
+    """A gradient is an array here."""
+    x = mg.tensor(2.0)
+    (x**3).backward()
+    first: Any = x.grad
+    first.backward()
+    return float(x.grad)
+
+
+def in_place() -> object:
+    """An operator that is in place on arrays."""
+    x = mg.tensor(1.0)
+    y = x * 3
+    y *= 5
+    y.backward()
+    return float(x.grad)
+
+
+def part() -> object:
+    """An entry is changed."""
+    x = mg.tensor(np.ones(2))
+    y = x * 3
+    y[0] *= 5
+    y.sum().backward()
+    gradient: object = x.grad.tolist()
+    return gradient
+
+
+def changed() -> object:
+    """A constant is changed after it was used."""
+    x, w = mg.tensor(3.0), np.array(2.0)
+    y = x * w
+    w *= 5
+    y.backward()
+    return float(x.grad)
+
+
+def deep() -> object:
+    """A long chain."""
+    x = mg.tensor(1.0)
+    y = x
+    for _ in range(worker.DEPTH):
+        y = y * 1.0
+    y.backward()
+    return float(x.grad)
+
+
+QUESTIONS: worker.Questions = {
+    "second": second,
+    "in_place": in_place,
+    "part": part,
+    "changed": changed,
+    "deep": deep,
+}
+
 if __name__ == "__main__":
     files = ("tensor_base.py", "operation_base.py", "computational_graph.py", "_utils/*.py")
     workloads = {"chain": chain, "scalars": scalars, "mlp": mlp, "cnn": cnn}
-    worker.serve("mygrad", "mygrad", files, {"eager": workloads})
+    worker.serve("mygrad", "mygrad", files, {"eager": workloads}, QUESTIONS)

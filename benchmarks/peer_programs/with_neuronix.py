@@ -16,7 +16,12 @@ def compile_step(step: Any, model: Any, optimizer: Any) -> Any:
 
 
 EAGER = torch_like.Library(
-    nn, losses, optim, lambda values: autograd.CustomTensor(values.clone(), requires_grad=True), autograd.CustomTensor
+    nn,
+    losses,
+    optim,
+    lambda values: autograd.CustomTensor(values.clone(), requires_grad=True),
+    autograd.CustomTensor,
+    autograd.grad,
 )
 VARIANTS = {
     "eager": torch_like.workloads(EAGER),
@@ -29,4 +34,4 @@ ENGINE = (
 )  # fmt: skip
 
 if __name__ == "__main__":
-    worker.serve("neuronix-autograd", "neuronix.autograd", ENGINE, VARIANTS)
+    worker.serve("neuronix-autograd", "neuronix.autograd", ENGINE, VARIANTS, torch_like.questions(EAGER))

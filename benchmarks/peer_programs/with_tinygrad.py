@@ -117,7 +117,56 @@ def workloads(jit: Transform) -> dict[str, Callable[[], worker.Step]]:
     }
 
 
+def second() -> object:
+    """A gradient is a tensor like others."""
+    x = Tensor([2.0])
+    (first,) = (x**3).sum().gradient(x)
+    return float(first.sum().gradient(x)[0].item())
+
+
+def in_place() -> object:
+    """An operator that is in place."""
+    x = Tensor([1.0])
+    y = x * 3
+    y *= 5
+    return float(y.sum().gradient(x)[0].item())
+
+
+def part() -> object:
+    """An entry is changed."""
+    x = Tensor([1.0, 1.0])
+    y = x * 3
+    y[0] *= 5
+    gradient: object = y.sum().gradient(x)[0].tolist()
+    return gradient
+
+
+def changed() -> object:
+    """A constant is assigned to after it was used."""
+    x, w = Tensor([3.0]), Tensor([2.0]).contiguous().realize()
+    y = (x * w).sum()
+    w.assign(w * 5).realize()
+    return float(y.gradient(x)[0].item())
+
+
+def deep() -> object:
+    """A long chain; the factor is in memory, so that it can't be left out."""
+    x, one = Tensor([1.0]), Tensor([1.0]).contiguous().realize()
+    y = x
+    for _ in range(worker.DEPTH):
+        y = y * one
+    return float(y.sum().gradient(x)[0].item())
+
+
+VARIANTS = {"eager": workloads(lambda function: function), "compiled": workloads(TinyJit)}
+QUESTIONS: worker.Questions = {
+    "second": second,
+    "in_place": in_place,
+    "part": part,
+    "changed": changed,
+    "deep": deep,
+}
+
 if __name__ == "__main__":
     files = ("tensor.py", "uop/ops.py", "function.py", "mixin/gradient.py")
-    variants = {"eager": workloads(lambda function: function), "compiled": workloads(TinyJit)}
-    worker.serve("tinygrad", "tinygrad", files, variants)
+    worker.serve("tinygrad", "tinygrad", files, VARIANTS, QUESTIONS)

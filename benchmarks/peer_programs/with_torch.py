@@ -16,7 +16,12 @@ def compile_step(step: Any, model: Any, optimizer: Any) -> Any:
 
 
 EAGER = torch_like.Library(
-    torch.nn, torch.nn, torch.optim, lambda values: values.clone().requires_grad_(), lambda values: values
+    torch.nn,
+    torch.nn,
+    torch.optim,
+    lambda values: values.clone().requires_grad_(),
+    lambda values: values,
+    torch.autograd.grad,
 )
 VARIANTS = {
     "eager": torch_like.workloads(EAGER),
@@ -24,4 +29,4 @@ VARIANTS = {
 }
 
 if __name__ == "__main__":
-    worker.serve("torch", "torch", (), VARIANTS)
+    worker.serve("torch", "torch", (), VARIANTS, torch_like.questions(EAGER))

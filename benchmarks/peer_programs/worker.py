@@ -22,6 +22,8 @@ from pathlib import Path
 
 Step = Callable[[], float]
 """Does a workload once, all of it, and returns a number by which results are compared."""
+Questions = dict[str, Callable[[], object]]
+"""For each of the questions in ``peers.py`` a small program, written as the library's users would write it."""
 
 BATCH = 64
 CHAIN_STEPS = 1000  # each a multiplication and an addition
@@ -30,6 +32,7 @@ MLP_WIDTHS = (784, 256, 256, 10)
 CNN_CHANNELS = (1, 16, 32)
 PIXELS = 28
 CLASSES = 10
+DEPTH = 5000  # of the chain that asks whether an engine is recursive
 LEARNING_RATE, BETA1, BETA2, EPSILON, DECAY = 1e-3, 0.9, 0.999, 1e-8, 1e-2  # AdamW's defaults in PyTorch
 FACTOR = 0.999
 
@@ -112,22 +115,32 @@ def lines_of(package: str, engine: tuple[str, ...]) -> dict[str, int]:
 
 
 def serve(
-    distribution: str, package: str, engine: tuple[str, ...], variants: dict[str, dict[str, Callable[[], Step]]]
+    distribution: str,
+    package: str,
+    engine: tuple[str, ...],
+    variants: dict[str, dict[str, Callable[[], Step]]],
+    questions: Questions,
 ) -> None:
     """Set up one workload, then run it as often as standard input says; answer in lines of JSON.
+
+    Or answer one question.
 
     Args:
         distribution: The peer's name on the package index.
         package: The package that it is imported as.
         engine: Patterns of the files, inside the package's folder, that make up the engine.
         variants: For each way of using the peer, what makes its workloads.
+        questions: What answers the questions.
     """
     parser = argparse.ArgumentParser()
-    parser.add_argument("variant", choices=variants)
+    parser.add_argument("variant", choices=[*variants, "question"])
     parser.add_argument("workload")
     options = parser.parse_args()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a library prints must not be taken for an answer
+    if options.variant == "question":
+        print(json.dumps({"answer": questions[options.workload]()}), file=answers)
+        return
     base, _ = resident()
     step = variants[options.variant][options.workload]()
     values = [step() for _ in range(SETTLING_STEPS)]
