@@ -339,10 +339,8 @@ def shown(result: Result) -> str:
     """A result for the terminal."""
     if isinstance(result, str):
         return f"no figure: {result}"
-    return (
-        f"{ratio_text(result.ratio):>7} of PyTorch's time ({result.seconds * 1e3:.2f} ms, {result.reference * 1e3:.2f} ms), "
-        f"{result.memory:.0f} MB"
-    )
+    times = f"{result.seconds * 1e3:.2f} ms, {result.reference * 1e3:.2f} ms"
+    return f"{ratio_text(result.ratio):>7} of PyTorch's time ({times}), {result.memory:.0f} MB"
 
 
 # The page

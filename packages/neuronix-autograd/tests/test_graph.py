@@ -291,6 +291,7 @@ def test_the_collector_rests_while_a_graph_is_large() -> None:
             gc.set_threshold(0)  # the collector is off
             results = [tensor(1.0, requires_grad=True) * 2 for _ in range(collector.MANY)]
             graph.sweep()
+            assert results
             assert gc.get_threshold()[0] == 0
             gc.set_threshold(700, 10, 10)
             graph.sweep()

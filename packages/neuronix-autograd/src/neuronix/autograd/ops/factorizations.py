@@ -264,7 +264,7 @@ def eigh_wrt_A(grad: list[Tensor | None], out: Any) -> Any:
     g_values, gV = grad
     if gV is None and g_values is not None:  # nothing is divided: right for repeated eigenvalues too
         return (V * g_values.unsqueeze(-2)) @ V.mH
-    inner = _over_gaps(V.mH @ gV, values)  # type: ignore[operator]  # one of the two isn't None
+    inner = _over_gaps(V.mH @ gV, values)  # one of the two isn't None
     if g_values is not None:
         inner = inner + torch.diag_embed(g_values)
     gA = V @ inner @ V.mH
