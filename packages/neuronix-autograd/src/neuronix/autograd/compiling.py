@@ -562,7 +562,9 @@ def _compiled_in_two(graph: Any, inputs: Sequence[Tensor], backend: Callable[...
     parameter's entries, where a power costs more than all the rest.
     """
     numbers, rest, used, passed = _split(graph)
-    compiled_rest: Callable[..., Any] = backend(rest, [*inputs, *(torch.zeros((), dtype=node.meta["val"].dtype) for node in passed)])
+    compiled_rest: Callable[..., Any] = backend(
+        rest, [*inputs, *(torch.zeros((), dtype=node.meta["val"].dtype) for node in passed)]
+    )
     if not passed:
         return compiled_rest
     compiled_numbers = backend(numbers, [inputs[position] for position in used])
