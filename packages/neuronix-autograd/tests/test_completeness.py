@@ -237,6 +237,7 @@ ROWS: dict[str, Row] = {
     "shapes.windows": ("v", lambda v: v.unfold(0, 2, 1)),
     # conversions
     "conversions.clone": ("x", torch.clone),
+    "conversions.to_dense": ("x", lambda x: x.to_dense()),
     "conversions.contiguous": ("x", lambda x: x.t().contiguous()),
     "conversions.alias": ("x", lambda x: +x),
     "conversions.detach": ("x", lambda x: torch.detach(x)),
@@ -482,6 +483,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 # What has no row, and why.
 WITHOUT_ROW = {
     "conversions.cuda": "needs another device than this test can count on",
+    "gathering.sparse_scatter": "its result is sparse: see test_sparse.py",
     "conversions.empty_like": "its values are whatever stood in memory",
     "conversions.new_empty": "its values are whatever stood in memory",
     "conversions.rand_like": "its values are random",

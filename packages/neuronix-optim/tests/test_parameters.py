@@ -153,7 +153,7 @@ def test_a_bad_gradient_is_named() -> None:
     param = torch.ones(3)
     param.grad = torch.ones(3).to_sparse()
     with pytest.raises(OptimizerRuntimeError, match=r"SGD.step: the gradient of parameter 'layer.bias' must be dense"):
-        SGD([("layer.bias", param)], momentum=0.9).step()
+        SGD([("layer.bias", param)], weight_decay=0.1).step()
 
 
 @pytest.mark.parametrize("kind", [SGD, Momentum, Nesterov, AdamW, Lion])

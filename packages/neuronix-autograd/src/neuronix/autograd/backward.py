@@ -19,7 +19,7 @@ from torch import Tensor
 from neuronix.autograd.errors import DtypeError, GradientError, GraphError, ShapeError
 from neuronix.autograd.graph import current_graph
 from neuronix.autograd.modes import Watcher, no_grad, plain_pass, watchers
-from neuronix.autograd.node import AfterAccumulation, KeepGradient, LeafNode, Node, OutputNode, RuleHook
+from neuronix.autograd.node import AfterAccumulation, KeepGradient, LeafNode, Node, OutputNode, RuleHook, added
 from neuronix.autograd.tensor import CustomTensor, new_result
 
 __all__ = ["backward", "grad", "run"]
@@ -63,7 +63,7 @@ def run(
                 held = reached.get(id(leaf))
                 if held is not None:
                     _check_arrived(leaf, grad)
-                reached[id(leaf)] = (leaf, grad if held is None else held[1] + grad)
+                reached[id(leaf)] = (leaf, grad if held is None else added(held[1], grad))
             continue
         pullback = node.pullback
         if node.hooks or watching:
@@ -172,7 +172,7 @@ def _hooked_pullback(
         pairs = hook.after(node, grad, pairs)
     for parent, gradient in pairs:
         held = grads.get(parent)
-        grads[parent] = gradient if held is None else held + gradient
+        grads[parent] = gradient if held is None else added(held, gradient)
 
 
 # Seeds
@@ -238,7 +238,7 @@ def _start(outputs: Sequence[CustomTensor], gradients: Sequence[Any], name: str,
         node = output.node_in(current_graph() if output._node is None else output._node.graph)
         if node is None:
             raise GraphError(f"{name}: the current AutogradGraph is closed")
-        grads[node] = grads[node] + seed if node in grads else seed
+        grads[node] = added(grads[node], seed) if node in grads else seed
     return grads
 
 
@@ -373,7 +373,7 @@ def _accumulate(leaves: list[tuple[CustomTensor, Any]], kept: list[Any]) -> None
                 if leaf._grad.dtype is gradient.dtype and not leaf._grad.is_sparse:
                     leaf._grad.add_(gradient)
                 else:
-                    leaf._grad = leaf._grad + gradient
+                    leaf._grad = added(leaf._grad, gradient)
                 continue
             shared = id(gradient) in seen
             seen.add(id(gradient))

@@ -268,7 +268,7 @@ class OutputNode(Node):
         if self.operation is not None:
             gradients = grads.setdefault(self.operation, [None] * self.results)
             held = gradients[self.position]  # a recorded pass may have made a second node for the same result
-            gradients[self.position] = grad if held is None else held + grad
+            gradients[self.position] = grad if held is None else added(held, grad)
         self.freed = not retain_graph
 
     def release(self) -> None:
@@ -359,6 +359,16 @@ class _AfterRule(RuleHook):
         checked = _checked_replacement(replaced, given, f"a hook of {node.name!r}")
         pairs = zip(node.parents, checked, strict=True)
         return [(parent, item) for parent, item in pairs if parent is not None and item is not None]
+
+
+def added(held: Any, grad: Any) -> Any:
+    """The sum of two gradients of one thing, either of which may be sparse.
+
+    torch adds a sparse tensor to a dense one, but not a dense one to a sparse one.
+    """
+    if held.layout is not torch.strided and grad.layout is torch.strided:
+        return grad + held
+    return held + grad
 
 
 def as_tuple(grad: Any) -> tuple[Any, ...]:

@@ -30,7 +30,7 @@ from neuronix.autograd.modes import (
     watch_recorded,
     watchers,
 )
-from neuronix.autograd.node import Node, OutputNode, next_sequence
+from neuronix.autograd.node import Node, OutputNode, added, next_sequence
 from neuronix.autograd.tensor import CustomTensor, new_result
 
 if TYPE_CHECKING:
@@ -329,7 +329,7 @@ def accumulate_list(
         if restore is not None and restore[position] is not None:
             grad = restored(grad, restore[position])
         held = grads.get(parent)
-        grads[parent] = grad if held is None else held + grad
+        grads[parent] = grad if held is None else added(held, grad)
 
 
 def as_is(grad: Any) -> Any:
@@ -362,6 +362,7 @@ NAMES: dict[str, Any] = {
     "Node": Node,
     "Tensor": Tensor,
     "accumulate_list": accumulate_list,
+    "added": added,
     "as_is": as_is,
     "changed_behind": changed_behind,
     "conjugated": conjugated,

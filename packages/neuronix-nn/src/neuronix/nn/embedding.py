@@ -26,7 +26,9 @@ class Embedding(Module):
         max_norm: Vectors that are used and longer than this are first shortened to it, in place.
         norm_type: In which norm.
         scale_grad_by_freq: Divide each vector's gradient by how often it is used in the batch.
-        sparse: Sparse gradients, which aren't offered.
+        sparse: Whether the table's gradient is a sparse tensor, which holds the rows that were used alone.
+            [`SGD`][neuronix.optim.SGD], [`Adagrad`][neuronix.optim.Adagrad] and
+            [`SparseAdam`][neuronix.optim.SparseAdam] take it.
         _weight: The table, instead of normal draws.
         _freeze: Whether the table stays as it is.
         device: Where the table lives.
@@ -36,7 +38,7 @@ class Embedding(Module):
 
     Raises:
         LayerArgumentError: If ``padding_idx`` or ``_weight`` doesn't fit.
-        UnsupportedError: For ``sparse=True``.
+        UnsupportedError: For ``scale_grad_by_freq`` with ``sparse``.
 
     Example:
         >>> import torch
@@ -63,8 +65,10 @@ class Embedding(Module):
     ) -> None:
         super().__init__()
         check_sizes(self, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
-        if sparse:
-            raise UnsupportedError("Embedding: sparse gradients aren't offered", hint="leave out sparse=True")
+        if sparse and scale_grad_by_freq:
+            raise UnsupportedError(
+                "Embedding: scale_grad_by_freq isn't supported with sparse gradients", hint="leave out one of the two"
+            )
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise LayerArgumentError(
@@ -124,5 +128,6 @@ class Embedding(Module):
             f"max_norm={self.max_norm}" if self.max_norm is not None else "",
             f"norm_type={self.norm_type}" if self.norm_type != 2 else "",
             f"scale_grad_by_freq={self.scale_grad_by_freq}" if self.scale_grad_by_freq else "",
+            "sparse=True" if self.sparse else "",
         ]
         return ", ".join(filter(None, parts))

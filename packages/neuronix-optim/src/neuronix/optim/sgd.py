@@ -57,7 +57,8 @@ class SGD(Optimizer):
         $\theta + \mu v$, which is where the gradient is taken.
 
     Differs from torch:
-        A step can't be `differentiable`. NaN and infinite options are refused. Sparse gradients can't have momentum.
+        A step can't be `differentiable`. NaN and infinite options are refused. The momentum of sparse gradients is
+        dense: after some steps it would name nearly every row anyway.
     """
 
     state_names = ("momentum_buffer",)
@@ -100,8 +101,7 @@ class SGD(Optimizer):
             )
 
     def layouts(self, h: Options) -> tuple[torch.layout, ...]:
-        plain = is_zero(h["momentum"]) and is_zero(h["weight_decay"])
-        return (torch.strided, torch.sparse_coo) if plain else (torch.strided,)
+        return (torch.strided, torch.sparse_coo) if is_zero(h["weight_decay"]) else (torch.strided,)
 
     def initial_state(self, theta: Tensor, h: Options) -> State:
         # The first velocity is the gradient itself, undamped: from zeros if nothing is damped, else made by `update`.
@@ -118,9 +118,9 @@ class SGD(Optimizer):
         if "momentum_buffer" in state:  # (1) and (3): the velocity decays and takes up the gradient
             b = add_scaled_(state["momentum_buffer"].mul_(mu), 1 - h["dampening"], grad)
         else:
-            b = state["momentum_buffer"] = grad.clone()
+            b = state["momentum_buffer"] = grad.to_dense() if grad.is_sparse else grad.clone()
         # (2), or (4) seen from the point ahead: theta + mu v moves by v' + mu (v' - v) = -lr (g + mu b')
-        add_scaled_(theta, -lr, grad + mu * b if h["nesterov"] else b)
+        add_scaled_(theta, -lr, mu * b + grad if h["nesterov"] else b)
 
     def update_fused(self, thetas: list[Tensor], grads: list[Tensor], states: list[State], h: Options) -> bool:
         has_momentum = h["momentum"] != 0

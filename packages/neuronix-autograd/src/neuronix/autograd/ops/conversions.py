@@ -19,6 +19,7 @@ __all__ = [
     "contiguous",
     "detach",
     "to",
+    "to_dense",
     "type_as",
 ]
 
@@ -34,6 +35,17 @@ def clone(x: Tensor, *, memory_format: torch.memory_format | None = None) -> Ten
 
 @clone.vjp("x")
 def clone_wrt_x(grad: Tensor) -> Tensor:
+    return grad
+
+
+@primitive(view=True, names="to_dense", aten="_to_dense.default")
+def to_dense(x: Tensor, dtype: torch.dtype | None = None, *, masked_grad: bool | None = None) -> Tensor:
+    """A sparse tensor with its zeros; a dense one as it is."""
+    return x.to_dense(dtype, masked_grad=masked_grad)
+
+
+@to_dense.vjp("x")
+def to_dense_wrt_x(grad: Tensor) -> Tensor:
     return grad
 
 

@@ -108,9 +108,28 @@ def gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> 
 
 
 @gather.vjp("x")
-def gather_wrt_x(grad: Tensor, x: Shape, dim: int, index: Tensor) -> Tensor:
+def gather_wrt_x(grad: Tensor, x: Shape, dim: int, index: Tensor, sparse_grad: bool) -> Tensor:
     # an element that was taken several times gets all of their gradients
+    if sparse_grad:
+        return sparse_scatter(grad, x, dim, index)  # type: ignore[no-any-return]
     return grad.new_zeros(x).scatter_add(dim, index, grad)
+
+
+@primitive
+def sparse_scatter(x: Tensor, shape: torch.Size, dim: int, index: Tensor) -> Tensor:
+    """The elements of ``x`` as those of a sparse tensor of ``shape``, at the places from which `gather` took them."""
+    if not shape:  # a sparse tensor without axes has one place
+        where = x.new_zeros(0, x.numel(), dtype=torch.long)
+        return torch.sparse_coo_tensor(where, x.reshape(-1), shape, check_invariants=False)
+    own = torch.meshgrid([torch.arange(size, device=index.device) for size in index.shape], indexing="ij")
+    places = [index if axis == dim % len(shape) else place for axis, place in enumerate(own)]
+    where = torch.stack([place.reshape(-1) for place in places])
+    return torch.sparse_coo_tensor(where, x.reshape(-1), shape, check_invariants=False)
+
+
+@sparse_scatter.vjp("x")
+def sparse_scatter_wrt_x(grad: Tensor, dim: int, index: Tensor) -> Tensor:
+    return (grad.to_dense() if grad.is_sparse else grad).gather(dim, index)
 
 
 @primitive(names="scatter_add", aten="scatter_add.default")

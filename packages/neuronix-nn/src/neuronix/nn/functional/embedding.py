@@ -23,8 +23,11 @@ def embedding_rows(
 
 @embedding_rows.vjp("weight")
 def embedding_rows_wrt_weight(
-    grad: Tensor, weight: Shape, indices: Tensor, padding_idx: int, scale_grad_by_freq: bool
+    grad: Tensor, weight: Shape, indices: Tensor, padding_idx: int, scale_grad_by_freq: bool, sparse: bool
 ) -> Tensor:
+    if sparse:
+        named: Tensor = sparse_rows(grad, indices, weight, padding_idx)
+        return named
     table: Tensor = scatter_rows(grad, indices, weight[0], padding_idx, scale_grad_by_freq)
     return table
 
@@ -51,6 +54,22 @@ def scatter_rows_wrt_rows(
     return rows * factor.unsqueeze(-1)
 
 
+@primitive
+def sparse_rows(rows: Tensor, indices: Tensor, shape: torch.Size, padding_idx: int) -> Tensor:
+    """Rows with their indices, as a sparse table: what `scatter_rows` adds up, and no zeros beside it."""
+    rows, indices = rows.reshape(-1, shape[1]), indices.reshape(-1).long()
+    if padding_idx >= 0:
+        wanted = (indices != padding_idx).nonzero().squeeze(-1)
+        rows, indices = rows.index_select(0, wanted), indices.index_select(0, wanted)
+    return torch.sparse_coo_tensor(indices.unsqueeze(0), rows, shape, check_invariants=False)
+
+
+@sparse_rows.vjp("rows")
+def sparse_rows_wrt_rows(grad: Tensor, rows: Shape, indices: Tensor, padding_idx: int) -> Tensor:
+    table = grad.to_dense() if grad.is_sparse else grad
+    return (table[indices] * (indices != padding_idx).unsqueeze(-1)).reshape(rows)
+
+
 @composite(names="nn.functional.embedding")
 def embedding(
     input: TensorLike,
@@ -72,7 +91,7 @@ def embedding(
         max_norm: Rows that are used and longer than this are first shortened to it, in place and outside the graph.
         norm_type: In which norm.
         scale_grad_by_freq: Divide each row's gradient by how often the row is used.
-        sparse: Sparse gradients, which aren't offered.
+        sparse: Whether the gradient of ``weight`` is a sparse tensor, which holds the rows that were used alone.
 
     Returns:
         (…, length of a row).
@@ -81,7 +100,7 @@ def embedding(
         AxisError: If an index is out of range.
         ArgumentError: If ``padding_idx`` is.
         DtypeError: If ``input`` isn't of an integer type.
-        UnsupportedError: For ``sparse=True``.
+        UnsupportedError: For ``scale_grad_by_freq`` with ``sparse``.
 
     Example:
         >>> import torch
@@ -90,8 +109,10 @@ def embedding(
         >>> functional.embedding(torch.tensor([2, 0]), table).tolist()
         [[2.0, 2.5], [0.0, 0.5]]
     """
-    if sparse:
-        raise UnsupportedError("embedding: sparse gradients aren't offered", hint="leave out sparse=True")
+    if sparse and scale_grad_by_freq:
+        raise UnsupportedError(
+            "embedding: scale_grad_by_freq isn't supported with sparse gradients", hint="leave out one of the two"
+        )
     rank(input, "embedding")
     rows = weight.shape[0]
     if padding_idx is None:
@@ -104,5 +125,5 @@ def embedding(
         values = weight.data if isinstance(weight, CustomTensor) else torch.as_tensor(weight)
         indices = input.data if isinstance(input, CustomTensor) else torch.as_tensor(input)
         torch.embedding_renorm_(values, indices.contiguous(), max_norm, norm_type)
-    out: CustomTensor = embedding_rows(weight, input, padding_idx, scale_grad_by_freq, False)
+    out: CustomTensor = embedding_rows(weight, input, padding_idx, scale_grad_by_freq, sparse)
     return out
