@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -60,20 +60,23 @@ def start(name: str, dtype: torch.dtype) -> list[torch.Tensor]:
 def train(name: str, optimizer: Any, params: list[Any], dtype: torch.dtype) -> list[list[torch.Tensor]]:
     """Train a small network, on another batch at each step; return copies of its weights after each.
 
-    LBFGS, which magnifies rounding and is meant for losses without noise, has one batch and 2 times 20 iterations.
+    LBFGS, which is meant for losses without noise, has one batch and 2 times 20 iterations. A penalty gives it a bowl
+    to fall into: elsewhere its path is chaotic, and a last digit that differs is soon all that differs.
     """
     history = []
     for step in range(2 if name == "LBFGS" else STEPS):
         batch = 0 if name == "LBFGS" else step
         x, y = numbers(8, 5, seed=100 + batch, dtype=dtype), numbers(8, 3, seed=200 + batch, dtype=dtype)
-        step_once(name, optimizer, params, lambda x=x, y=y: loss_of(params, x, y))
+        penalty = 0.5 if name == "LBFGS" else 0.0
+        step_once(name, optimizer, params, lambda x=x, y=y, penalty=penalty: loss_of(params, x, y, penalty))
         history.append([param.data.clone() for param in params])
     return history
 
 
-def loss_of(params: list[Any], x: torch.Tensor, y: torch.Tensor) -> Any:
+def loss_of(params: list[Any], x: torch.Tensor, y: torch.Tensor, penalty: float = 0.0) -> Any:
     out = (x @ params[0] + params[1]).tanh() @ params[2] + params[3]
-    return ((out - y) ** 2).mean()
+    loss = ((out - y) ** 2).mean()
+    return loss + penalty * sum((param**2).sum() for param in params[:4]) if penalty else loss
 
 
 def step_once(name: str, optimizer: Any, params: list[Any], loss_function: Callable[[], Any]) -> None:
@@ -145,10 +148,38 @@ def assert_alike(got: Any, wanted: Any, dtype: torch.dtype) -> None:
     torch.testing.assert_close(got, wanted, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("how", ["together", "by rules", "several groups"])
+def train_ours(name: str, options: dict[str, Any], dtype: torch.dtype, grouping: str) -> tuple[Any, Any]:
+    """Train with Neuronix alone; return the optimizer and the weights after each step."""
+    ours: list[CustomTensor] = [tensor(value, requires_grad=True) for value in start(name, dtype)]
+    with without_torchs_differentiation():
+        optimizer = getattr(optim, name)(groups_of(name, ours, grouping), **copy.deepcopy(options))
+        return optimizer, train(name, optimizer, ours, dtype)
+
+
+def assert_same_training(optimizer: Any, got: Any, reference: Any, expected: Any, dtype: torch.dtype) -> None:
+    """Compare the weights after each step, and what is saved in the end."""
+    for mine, wanted in zip(got, expected, strict=True):
+        for a, b in zip(mine, wanted, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=TOLERANCE[dtype])
+    saved, wanted_state = optimizer.state_dict(), reference.state_dict()
+    assert list(saved) == list(wanted_state)
+    assert saved["state"].keys() == wanted_state["state"].keys()
+    for number, wanted in wanted_state["state"].items():
+        mine, theirs = dict(saved["state"][number]), dict(wanted)
+        theirs.pop("al", None)  # scratch memory of torch's LBFGS
+        assert set(mine) == set(theirs)
+        for each in (mine, theirs):
+            if "ro" in each:  # LBFGS keeps the curvatures as reciprocals, which are large at the end of the path
+                each["ro"] = [1 / curvature for curvature in each["ro"]]
+        for key, value in theirs.items():
+            assert_alike(mine[key], value, dtype)
+    assert saved["param_groups"] == wanted_state["param_groups"]
+
+
+@pytest.mark.parametrize("grouping", ["named", "several"])
 @pytest.mark.parametrize(("name", "options", "dtype"), ROWS)
-def test_trains_like_torch(name: str, options: dict[str, Any], dtype: torch.dtype, how: str) -> None:
-    grouping = {"together": "named", "by rules": "one", "several groups": "several"}[how]
+def test_trains_like_torch(name: str, options: dict[str, Any], dtype: torch.dtype, grouping: str) -> None:
+    """As a user would train, and in double precision by the rules and definitions alone too."""
     if name == "LBFGS" and grouping == "several":
         with pytest.raises(OptimizerError, match="one parameter group only"):
             optim.LBFGS([{"params": [torch.ones(1)]}, {"params": [torch.ones(1)]}])
@@ -158,27 +189,14 @@ def test_trains_like_torch(name: str, options: dict[str, Any], dtype: torch.dtyp
     theirs = [torch.nn.Parameter(value) for value in start(name, dtype)]
     reference = INFOS[name].optim_cls(groups_of(name, theirs, grouping), **copy.deepcopy(options))
     expected = train(name, reference, theirs, dtype)
-
-    ours: list[CustomTensor] = [tensor(value, requires_grad=True) for value in start(name, dtype)]
-    with without_torchs_differentiation(), rules_only() if how == "by rules" else nullcontext():
-        optimizer = getattr(optim, name)(groups_of(name, ours, grouping), **copy.deepcopy(options))
-        got = train(name, optimizer, ours, dtype)
-
-    for mine, wanted in zip(got, expected, strict=True):
-        for a, b in zip(mine, wanted, strict=True):
-            torch.testing.assert_close(a, b, rtol=0, atol=TOLERANCE[dtype])
-    assert not torch.equal(got[-1][0], start(name, dtype)[0])
-    assert torch.equal(got[-1][4], start(name, dtype)[4])
-
-    saved, wanted_state = optimizer.state_dict(), reference.state_dict()
-    assert list(saved) == list(wanted_state)
-    assert saved["state"].keys() == wanted_state["state"].keys()
-    for number, kept in wanted_state["state"].items():
-        kept.pop("al", None)  # scratch memory of torch's LBFGS
-        assert set(saved["state"][number]) == set(kept)
-        for key, value in kept.items():
-            assert_alike(saved["state"][number][key], value, dtype)
-    assert saved["param_groups"] == wanted_state["param_groups"]
+    assert not torch.equal(expected[-1][0], start(name, dtype)[0])
+    assert torch.equal(expected[-1][4], start(name, dtype)[4])
+    optimizer, got = train_ours(name, options, dtype, grouping)
+    assert_same_training(optimizer, got, reference, expected, dtype)
+    if dtype is torch.float64 and grouping == "named":
+        with rules_only():
+            optimizer, got = train_ours(name, options, dtype, grouping)
+        assert_same_training(optimizer, got, reference, expected, dtype)
 
 
 @pytest.mark.parametrize(("name", "each"), ERRORS)
@@ -209,8 +227,12 @@ def test_has_torchs_signature(name: str) -> None:
 
 @pytest.mark.parametrize("name", INFOS)
 def test_goes_on_where_torch_stopped_and_back(name: str) -> None:
-    """Ten steps of torch, ten of ours from its state, ten of torch from ours: as if all were torch's."""
+    """Ten steps of torch, ten of ours from its state, ten of torch from ours: as if all were torch's.
+
+    Of LBFGS two each, which are up to 40 iterations.
+    """
     dtype = torch.float64
+    turn_length = 2 if name == "LBFGS" else 10
 
     def fresh(library: Any) -> tuple[list[Any], Any]:
         values = start(name, dtype)
@@ -228,14 +250,14 @@ def test_goes_on_where_torch_stopped_and_back(name: str) -> None:
 
     def relay(*libraries: Any) -> list[Any]:
         params, optimizer = fresh(torch.optim)
-        advance(params, optimizer, range(10))
+        advance(params, optimizer, range(turn_length))
         for turn, library in enumerate(libraries, 1):
             others, other = fresh(library)
             other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
             for source, target in zip(params, others, strict=True):
                 target.data.copy_(source.data)
             params, optimizer = others, other
-            advance(params, optimizer, range(10 * turn, 10 * turn + 10))
+            advance(params, optimizer, range(turn_length * turn, turn_length * (turn + 1)))
         return params
 
     for a, b in zip(relay(optim, torch.optim), relay(torch.optim, torch.optim), strict=True):

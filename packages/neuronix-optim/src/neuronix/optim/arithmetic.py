@@ -22,6 +22,11 @@ def is_zero(option: Any) -> bool:
     return is_number(option) and bool(option == 0)
 
 
+def scale_(x: Tensor, factor: Factor) -> Tensor:
+    """Let x ← factor · x. A factor that is a tensor is rounded to the precision of x first, as a number is."""
+    return x.mul_(factor if is_number(factor) else factor.to(x.dtype))
+
+
 def add_scaled_(x: Tensor, factor: Factor, a: Tensor) -> Tensor:
     """Let x ← x + factor · a."""
     return x.add_(a, alpha=factor) if is_number(factor) else x.add_(factor * a)

@@ -15,10 +15,12 @@ class ASGD(Optimizer):
     $$
     \begin{aligned}
     \theta &\leftarrow (1 - \lambda \eta_t) \, \theta - \eta_t \, g, \qquad
-    \eta_t = \gamma / (1 + \lambda \gamma t)^{\alpha} \\
-    \bar\theta &\leftarrow \bar\theta + \mu_t (\theta - \bar\theta), \qquad \mu_t = 1 / \max(1, t - t_0)
+    \eta_t = \gamma / (1 + \lambda \gamma (t - 1))^{\alpha} \\
+    \bar\theta &\leftarrow \bar\theta + \mu_t (\theta - \bar\theta), \qquad \mu_t = 1 / \max(1, t - 1 - t_0)
     \end{aligned}
     $$
+
+    Up to step t₀ + 2 the mean is the point itself, as μ is 1; from there on it is the mean of all points.
 
     Args:
         params: The parameters, or parameter groups.
@@ -39,13 +41,13 @@ class ASGD(Optimizer):
         >>> from neuronix.autograd import tensor
         >>> from neuronix.optim import ASGD
         >>> w = tensor([1.0], requires_grad=True)
-        >>> optimizer = ASGD([w], lr=0.5, lambd=0.0, t0=0.0)
+        >>> optimizer = ASGD([w], lr=0.25, lambd=0.0, t0=0.0)
         >>> for _ in range(4):
         ...     optimizer.zero_grad()
         ...     (w - 2).abs().sum().backward()
-        ...     optimizer.step()  # to 1.5, 2.0, 2.0, 2.0
-        >>> optimizer.state[w]["ax"]  # their mean
-        tensor([1.8750])
+        ...     optimizer.step()  # to 1.25, 1.5, 1.75, 2.0
+        >>> optimizer.state[w]["ax"]  # the mean of the last three
+        tensor([1.7500])
 
     References:
         B. Polyak, A. Juditsky, "Acceleration of stochastic approximation by averaging", SIAM Journal on Control and

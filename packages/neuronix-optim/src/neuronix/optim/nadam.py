@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from neuronix.optim import checks
-from neuronix.optim.arithmetic import add_quotient_, average_, average_square_, with_penalty
+from neuronix.optim.arithmetic import add_quotient_, average_, average_square_, scale_, with_penalty
 from neuronix.optim.groups import Options, Params, State, count_of_steps
 from neuronix.optim.optimizer import Optimizer
 
@@ -108,7 +108,7 @@ class NAdam(Optimizer):
             grad = with_penalty(grad, theta, h["weight_decay"])
         mu = beta1 * (1 - 0.5 * 0.96 ** (t * h["momentum_decay"]))
         mu_next = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * h["momentum_decay"]))
-        product = state["mu_product"].mul_(mu).double()
+        product = scale_(state["mu_product"], mu).double()  # kept in single precision by default, as in torch
         m = average_(state["exp_avg"], beta1, grad)
         v = average_square_(state["exp_avg_sq"], beta2, grad)
         root = (v / (1 - beta2**t)).sqrt_().add_(h["eps"])

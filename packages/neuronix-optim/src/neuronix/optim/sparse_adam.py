@@ -39,7 +39,8 @@ class SparseAdam(Optimizer):
         >>> import torch
         >>> from neuronix.optim import SparseAdam
         >>> table = torch.ones(3, 2)
-        >>> table.grad = torch.sparse_coo_tensor([[1]], torch.tensor([[5.0, -0.5]]), (3, 2))  # of row 1
+        >>> rows, values = torch.tensor([[1]]), torch.tensor([[5.0, -0.5]])
+        >>> table.grad = torch.sparse_coo_tensor(rows, values, (3, 2), check_invariants=True)
         >>> SparseAdam([table], lr=0.1).step()
         >>> table
         tensor([[1.0000, 1.0000],
