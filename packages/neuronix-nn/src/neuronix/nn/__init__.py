@@ -8,11 +8,13 @@
 | ``linear.py``, ``conv.py``, ``partial_conv.py``, ``embedding.py`` | layers with weights |
 | ``batchnorm.py``, ``layernorm.py`` | normalisation |
 | ``activation.py``, ``swish.py``, ``pooling.py``, ``dropout.py``, ``flatten.py`` | the rest |
+| ``recurrent.py``, ``recurrent_cells.py`` | recurrent layers and their single steps |
 | ``functional/`` | the operations behind them, with their derivative rules |
 | ``init.py`` | initialisation |
+| ``utils/`` | what people expect of ``torch.nn.utils`` |
 """
 
-from neuronix.nn import errors, functional, init
+from neuronix.nn import errors, functional, init, utils
 from neuronix.nn.__about__ import __version__ as __version__
 from neuronix.nn.activation import (
     ELU,
@@ -51,9 +53,18 @@ from neuronix.nn.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
+from neuronix.nn.recurrent import GRU, LSTM, RNN
+from neuronix.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell
 from neuronix.nn.swish import Swish
 
 __all__ = [
+    "utils",
+    "RNNCell",
+    "LSTMCell",
+    "GRUCell",
+    "RNN",
+    "LSTM",
+    "GRU",
     "ELU",
     "GELU",
     "SELU",

@@ -9,6 +9,7 @@ Importing this package also makes ``torch.nn.functional.conv2d`` and its sisters
 | ``normalization.py`` | `batch_norm`, `layer_norm` |
 | ``embedding.py`` | `embedding` |
 | ``dropout.py`` | `dropout` |
+| ``recurrent.py``, ``packing.py`` | `lstm`, `gru`, `rnn_tanh`, `rnn_relu`, their single steps, and packed sequences |
 | ``arguments.py`` | what they share |
 
 `linear` and the activation functions are operations of `neuronix.autograd`; they are named here too.
@@ -52,8 +53,26 @@ from neuronix.nn.functional.pooling import (
     max_pool2d,
     max_pool3d,
 )
+from neuronix.nn.functional.recurrent import (
+    gru,
+    gru_cell,
+    lstm,
+    lstm_cell,
+    rnn_relu,
+    rnn_relu_cell,
+    rnn_tanh,
+    rnn_tanh_cell,
+)
 
 __all__ = [
+    "rnn_tanh_cell",
+    "rnn_tanh",
+    "rnn_relu_cell",
+    "rnn_relu",
+    "lstm_cell",
+    "lstm",
+    "gru_cell",
+    "gru",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool3d",
