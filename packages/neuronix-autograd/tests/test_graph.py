@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -257,45 +260,71 @@ def test_a_sweep_keeps_every_edge_between_live_nodes() -> None:
         assert graph.num_nodes() == 1 + 1 + 100 + 1 + 1
         assert graph.num_edges() == 1 + 100 + 2 + 100
         graph.validate()
-        by_hand = graph.graph.add_edge(joined.grad_fn.index, square.grad_fn.index, None)
+        graph.graph.add_edge(joined.grad_fn.index, square.grad_fn.index, None)
         hub.sin()
         assert graph.num_edges() == 204, "an edge that somebody added stays, too"
-        assert by_hand == 204
         joined.sum().backward()
     assert_close(x.grad, sum(range(100)) * x.data.exp())
 
 
-def test_the_collector_rests_while_a_graph_is_large() -> None:
-    gc.collect()
+@pytest.fixture
+def thresholds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The collector's thresholds are 700, 10, 1, and no graph is large."""
     before = gc.get_threshold()
-    try:
-        gc.set_threshold(700, 10, 10)
-        with AutogradGraph() as graph:
-            results = [tensor(1.0, requires_grad=True) * 2 for _ in range(collector.MANY)]
-            graph.sweep()
-            young, middle, old = gc.get_threshold()
-            assert (young, middle) == (700, 10), "young garbage is found as always"
-            assert old == collector.GROWTH * collector.CONTAINERS * 2 * collector.MANY // 7000
-            del results
-            graph.sweep()
-            assert gc.get_threshold() == (700, 10, 10)
+    monkeypatch.setattr(collector, "_live", weakref.WeakKeyDictionary())
+    monkeypatch.setattr(collector, "_ours", None)
+    gc.set_threshold(700, 10, 1)
+    yield
+    gc.set_threshold(*before)
 
-            results = [tensor(1.0, requires_grad=True) * 2 for _ in range(collector.MANY)]
-            graph.sweep()
-            assert gc.get_threshold()[2] > 10
-            gc.set_threshold(700, 10, 5)  # somebody else's wish
-            del results
-            graph.sweep()
-            assert gc.get_threshold() == (700, 10, 5)
 
-            gc.set_threshold(0)  # the collector is off
-            results = [tensor(1.0, requires_grad=True) * 2 for _ in range(collector.MANY)]
-            graph.sweep()
-            assert results
-            assert gc.get_threshold()[0] == 0
-            gc.set_threshold(700, 10, 10)
-            graph.sweep()
-            assert gc.get_threshold()[2] > 10
-        assert gc.get_threshold() == (700, 10, 10), "closing the graph makes it small"
-    finally:
-        gc.set_threshold(*before)
+def record_many() -> list[Any]:
+    return [tensor(1.0, requires_grad=True) * 2 for _ in range(collector.MANY)]
+
+
+def test_the_collector_rests_while_a_graph_is_large(thresholds: None) -> None:
+    with AutogradGraph() as graph:
+        _alive = record_many()
+        nodes = graph.num_nodes()
+        assert nodes == 2 * collector.MANY, "an operation and a leaf each"
+        assert gc.get_threshold() == (700, 10, collector.CONTAINERS * nodes // 7000)
+        with AutogradGraph() as small:
+            assert small.num_nodes() == 0, "another graph changes nothing"
+            assert gc.get_threshold()[2] > 1
+        del _alive
+        assert graph.num_nodes() == 0
+        assert gc.get_threshold() == (700, 10, 1)
+        _alive = record_many()
+        graph.sweep()
+        assert gc.get_threshold()[2] > 1
+    assert gc.get_threshold() == (700, 10, 1), "a graph that is cleared isn't large any more"
+
+
+def test_the_collector_is_left_to_whoever_has_set_it(thresholds: None) -> None:
+    with AutogradGraph() as graph:
+        _alive = record_many()
+        graph.sweep()
+        gc.set_threshold(700, 10, 2)
+        del _alive
+        graph.sweep()
+        assert gc.get_threshold() == (700, 10, 2)
+        gc.set_threshold(0, 10, 10)  # it is off
+        _alive = record_many()
+        graph.sweep()
+        assert gc.get_threshold() == (0, 10, 10)
+        gc.set_threshold(700, 10, 100)  # rarer than we would have it
+        graph.sweep()
+        assert gc.get_threshold() == (700, 10, 100)
+
+
+def test_a_large_graph_that_is_dropped_unread_is_forgotten(thresholds: None) -> None:
+    graph = AutogradGraph(auto_cleanup=False)
+    with graph:
+        _alive = record_many()
+        graph.sweep()
+    assert gc.get_threshold()[2] > 1
+    del _alive, graph
+    gc.collect()
+    with AutogradGraph() as other:
+        other.sweep()
+    assert gc.get_threshold() == (700, 10, 1)

@@ -1,17 +1,21 @@
 """Python's cyclic collector, while many operations are alive.
 
-The collector looks at every container object again each time their number has grown by a quarter.  So it looks at each
-node of a growing history about five times, and a million nodes take twice as long to build as they would without it,
-although it never finds any garbage among them: what nobody needs is freed by reference counting (see ``node.py``).
+The collector's full rounds look at every container object there is, and one comes each time their number has grown by a
+quarter.  So it looks at each node of a growing history about five times, although it never finds any garbage among
+them: what nobody needs is freed by reference counting (see ``node.py``).  An operation of a large graph would cost half
+as much again as one of a small graph.
 
-Its full rounds are the ones that cost.  While a graph is large they are put off until it is several times as large; its
-small rounds, which find young garbage, come as always.  Whoever has set thresholds of their own in the meantime, or has
-turned the collector off, is left alone, and what was set before is put back when the graphs are small again.
+While a graph is large, full rounds are put off until as many objects as it consists of have come anew; then each node
+is looked at about twice, however large the graph.  That is all: garbage is found, only not as soon, and never lies
+about in more objects than the graph itself holds.  The small rounds, which find young garbage, come as always.  Whoever
+has set thresholds of their own in the meantime, or has turned the collector off, is left alone, and what was set before
+is put back when the graphs are small again.  ``NEURONIX_COLLECTOR=python`` in the environment turns this off.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import threading
 import weakref
 from typing import TYPE_CHECKING
@@ -22,9 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["adapt"]
 
 MANY = 4096  # live nodes from which on a graph is large
-GROWTH = 8  # full rounds come when it has grown by as much again, so many times
 CONTAINERS = 3  # objects that the collector sees for each operation: the node, a weak reference, a saved value
 
+_is_off = os.environ.get("NEURONIX_COLLECTOR") == "python"
 _live: weakref.WeakKeyDictionary[AutogradGraph, int] = weakref.WeakKeyDictionary()  # of large graphs
 _given: tuple[int, int, int] | None = None  # the thresholds that we replaced
 _ours: tuple[int, int, int] | None = None
@@ -32,9 +36,12 @@ _lock = threading.Lock()
 
 
 def adapt(graph: AutogradGraph, live: int) -> None:
-    """Set the collector's last threshold for graphs of which ``graph`` has ``live`` nodes."""
+    """Set the collector's last threshold for graphs of which ``graph`` has ``live`` nodes.
+
+    A graph says so when it sweeps its index, which is each time that it has doubled, and when it is cleared.
+    """
     global _given, _ours
-    if live < MANY and graph not in _live:
+    if _is_off or (live < MANY and _ours is None):
         return
     with _lock:
         if live < MANY:
@@ -47,6 +54,6 @@ def adapt(graph: AutogradGraph, live: int) -> None:
         if _given is None or 0 in _given[:2]:
             return
         young, middle, old = _given
-        rounds = GROWTH * CONTAINERS * sum(_live.values()) // (young * middle)
-        _ours = (young, middle, max(old, rounds))
-        gc.set_threshold(*_ours)
+        rounds = CONTAINERS * sum(_live.values()) // (young * middle)
+        gc.set_threshold(young, middle, max(old, rounds))
+        _ours = gc.get_threshold() if rounds > old else None

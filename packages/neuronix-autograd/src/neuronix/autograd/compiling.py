@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from neuronix.autograd.anomaly import Line, record_lines, user_line
+from neuronix.autograd.backward import backward, grad
 from neuronix.autograd.errors import CompileError
 from neuronix.autograd.modes import is_grad_enabled, rules_only, uses_rules_only
 from neuronix.autograd.node import LeafNode, Node
@@ -732,7 +733,7 @@ def _labelled() -> Iterator[None]:
 def _label() -> _Label:
     """From the stack: the innermost operation, or the rule that is running."""
     frame: Any = sys._getframe(2)
-    inner, name, ours = None, None, None
+    inner, name, ours, part = None, None, None, "update"
     while frame is not None:
         code = frame.f_code
         if code.co_filename.startswith("<neuronix primitive"):
@@ -741,12 +742,14 @@ def _label() -> _Label:
                 rule = inner.f_code.co_name if inner is not None else node.name
                 return _Label("backward", rule, (node.notes or {}).get("line"))
             name = code.co_name
-        elif ours is None and _is_ours(code.co_filename):
-            ours = getattr(code, "co_qualname", code.co_name)
+        elif _is_ours(code.co_filename):
+            ours = ours or getattr(code, "co_qualname", code.co_name)
+            if code is backward.__code__ or code is grad.__code__:
+                part = "backward"  # its first gradient, or what it leaves in `.grad`
         inner, frame = frame, frame.f_back
     if name is not None:
         return _Label("forward", name, user_line())
-    return _Label("update", ours or "", user_line())
+    return _Label(part, ours or "", user_line())
 
 
 def _is_ours(filename: str) -> bool:

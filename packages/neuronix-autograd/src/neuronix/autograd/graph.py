@@ -14,13 +14,14 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections import Counter
+from collections import Counter, deque
 from contextvars import ContextVar
+from functools import partial
+from itertools import chain
 from operator import attrgetter, call
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import rustworkx as rx
 
 from neuronix.autograd import collector
@@ -230,11 +231,8 @@ class AutogradGraph:
             index = self._index
             dead = [position for position in index.node_indices() if index[position]() is None]
             if dead:
-                # Removing a node takes each of its edges out of the lists of its neighbours, and where such a list is
-                # long that is slow (quadratic in all).  So all edges go, and then those come back that are to stay.
-                edges = self._take_edges(dead)
+                self._cut_off(dead)
                 index.remove_nodes_from(dead)
-                index.add_edges_from_no_data(edges)
             for leaf in [leaf for leaf, reference in self._leaves.items() if reference() is None]:
                 del self._leaves[leaf]
             self._sweep_at = 2 * (index.num_nodes() + SWEEP_TEST)
@@ -242,14 +240,19 @@ class AutogradGraph:
             if not index.num_nodes():
                 self.has_foreign_parents = False
 
-    def _take_edges(self, dead: list[int]) -> list[tuple[int, int]]:
-        """Remove all edges; return those that don't end at a dead node."""
-        # In one call of C, so that no other thread records a node between the list and the removal.
-        edges, _ = map(call, (self._index.edge_list, self._index.clear_edges))
-        ends = np.asarray(edges, dtype=np.intp).reshape(-1, 2)
-        alive = np.ones(1 + max(dead[-1], ends.max(initial=0)), dtype=bool)
-        alive[dead] = False
-        return list(map(tuple, ends[alive[ends].all(axis=1)].tolist()))
+    def _cut_off(self, dead: list[int]) -> None:
+        """Remove all edges that begin or end at a dead node.
+
+        Removing them one by one takes each out of the list of its other node's edges, and where that is long it is slow
+        (quadratic in all).  So all edges go, and those come back that are to stay.
+        """
+        kept: list[tuple[int, int]] = []
+        edges = chain.from_iterable(map(call, [self._index.edge_list]))  # asked for when `list_kept` is called
+        list_kept = partial(kept.extend, filter(frozenset(dead).isdisjoint, edges))
+        put_back = partial(self._index.add_edges_from_no_data, kept)
+        # One call of C: no other thread records a node, and no Ctrl-C arrives, while there are no edges.
+        calls: list[Callable[[], object]] = [list_kept, self._index.clear_edges, put_back]
+        deque(map(call, calls), maxlen=0)
 
     @property
     def graph(self) -> rx.PyDiGraph[Any, Any]:
