@@ -24,7 +24,6 @@ __all__ = [
     "cholesky_ex",
     "eig",
     "eigh",
-    "eigvals",
     "householder_product",
     "linalg_lu",
     "lu_factor_ex",
@@ -302,12 +301,6 @@ def eig_wrt_A(grad: list[Tensor | None], out: Any) -> Any:
         gM = gM - (V.mH @ V) * lengths.unsqueeze(-2)
         inner = inner + _over_gaps(gM, torch.conj(values))
     return torch.linalg.solve(V.mH, inner @ V.mH)
-
-
-@composite(names="", aten="_linalg_eigvals.default linalg_eigvals.default")
-def eigvals(A: Any) -> Any:
-    """The eigenvalues of any square matrix; they are complex."""
-    return eig(A)[0]
 
 
 # Singular values: A = U S Vᴴ

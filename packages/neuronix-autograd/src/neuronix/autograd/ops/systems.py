@@ -300,9 +300,7 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     B = B.unsqueeze(-1) if vectors else B
     batch = torch.broadcast_shapes(A.shape[:-2], B.shape[:-2])  # type: ignore[no-untyped-call]
     X, sums, rank, values = lstsq_(A.expand(*batch, *A.shape[-2:]), B.expand(*batch, *B.shape[-2:]), rcond, driver)
-    if vectors:
-        X, sums = X.squeeze(-1), sums.squeeze(-1) if sums.numel() else sums
-    return X, sums, rank, values.detach()
+    return X.squeeze(-1) if vectors else X, sums, rank, values.detach()
 
 
 # The exponential
