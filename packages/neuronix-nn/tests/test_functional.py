@@ -149,6 +149,16 @@ POOLS = [
     row("adaptive_avg_pool2d", "None", lambda m: (m.real(2, 3, 5, 4),), output_size=(None, 2)),
     row("adaptive_avg_pool2d", "unbatched", lambda m: (m.real(3, 5, 4),), output_size=(2, 2)),
     row("adaptive_avg_pool3d", "uneven", lambda m: (m.real(2, 2, 4, 5, 3),), output_size=(2, None, 2)),
+    row("adaptive_max_pool1d", "uneven", lambda m: (m.real(2, 3, 7),), output_size=3),
+    row("adaptive_max_pool1d", "unbatched", lambda m: (m.real(3, 7),), output_size=2, return_indices=True),
+    row("adaptive_max_pool2d", "one", lambda m: (m.real(2, 3, 5, 4),), output_size=1),
+    row("adaptive_max_pool2d", "uneven", lambda m: (m.real(2, 3, 5, 7),), output_size=(2, 3), return_indices=True),
+    row("adaptive_max_pool2d", "larger than the image", lambda m: (m.real(2, 3, 2, 2),), output_size=5),
+    row("adaptive_max_pool2d", "None", lambda m: (m.real(2, 3, 5, 4),), output_size=(None, 2)),
+    row("adaptive_max_pool2d", "unbatched", lambda m: (m.real(3, 5, 4),), output_size=(2, 2), return_indices=True),
+    row("adaptive_max_pool2d", "no batch", lambda m: (m.real(0, 3, 5, 4),), output_size=2),
+    row("adaptive_max_pool3d", "uneven", lambda m: (m.real(2, 2, 4, 5, 3),), output_size=(2, None, 2)),
+    row("adaptive_max_pool3d", "unbatched", lambda m: (m.real(2, 4, 5, 3),), output_size=2, return_indices=True),
 ]
 
 
@@ -208,7 +218,45 @@ EMBEDDINGS = [
     row("embedding", "not contiguous", lambda m: (m.index(4, 3, below=5).T, m.real(5, 4))),
 ]
 
-ROWS = [*CONVOLUTIONS, *POOLS, *NORMS, *EMBEDDINGS]
+BAG = torch.tensor([0, 4, 2, 2, 1, 4, 0])
+STARTS = torch.tensor([0, 3, 3, 5])  # the second of four bags is empty
+
+
+def bags(note: str, options: dict[str, Any], inputs: Inputs | None = None, kinks: bool = False) -> Any:
+    inputs = inputs or (lambda m: (BAG, m.real(5, 3), STARTS))
+    # torch has no second derivative of it: ours is checked by finite differences
+    return row("embedding_bag", note, inputs, torch_fails=True, kinks=kinks, **options)
+
+
+BAGS = [
+    *(bags(mode, {"mode": mode}) for mode in ("sum", "mean", "max")),
+    *(
+        bags(f"{mode}, one size", {"mode": mode}, lambda m: (m.index(2, 4, below=5), m.real(5, 3)))
+        for mode in ("sum", "mean", "max")
+    ),
+    *(bags(f"{mode}, padding", {"mode": mode, "padding_idx": -1}) for mode in ("sum", "mean", "max")),
+    *(
+        bags(
+            f"{mode}, last offset",
+            {"mode": mode, "include_last_offset": True},
+            lambda m: (BAG, m.real(5, 3), torch.tensor([0, 3, 3, 5, 7])),
+        )
+        for mode in ("sum", "mean", "max")
+    ),
+    *(
+        bags(f"{mode}, no index", {"mode": mode}, lambda m: (BAG[:0], m.real(5, 3), torch.tensor([0, 0])))
+        for mode in ("sum", "mean")
+    ),
+    bags(
+        "equal rows",
+        {"mode": "max"},
+        lambda m: (BAG, m.real(1, 3).detach().expand(5, 3).clone().requires_grad_(), STARTS),
+        kinks=True,
+    ),
+    bags("int32", {"mode": "mean"}, lambda m: (BAG.int(), m.real(5, 3), STARTS.int())),
+]
+
+ROWS = [*CONVOLUTIONS, *POOLS, *NORMS, *EMBEDDINGS, *BAGS]
 
 
 CALLS = [pytest.param(*each.values[:3], id=each.id) for each in ROWS]
@@ -435,6 +483,47 @@ def test_embedding_shortens_long_rows_as_torch(norm_type: float) -> None:
     out.sum().backward()
     expected.sum().backward()
     torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("padding_idx", [None, 2])
+def test_weights_of_an_embedding_bags_rows(padding_idx: int | None, check_against_torch: Callable[..., None]) -> None:
+    def call(rows: Any, weights: Any) -> Any:
+        return F.embedding_bag(BAG, rows, STARTS, mode="sum", per_sample_weights=weights, padding_idx=padding_idx)
+
+    m = Make()
+    rows, weights = m.real(5, 3), m.real(7)
+    check_against_torch(call, rows, weights, second_order=False)  # which torch lacks
+    if padding_idx is None:  # else a row gets no gradient on purpose
+        check_against_finite_differences(call, rows.detach(), weights.detach(), second_order=True)
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+def test_embedding_bag_gradient_scaled_by_frequency(mode: str) -> None:
+    """By its definition: torch's kernel for the CPU divides some rows' gradients by another row's frequency."""
+
+    def gradient(**options: Any) -> Tensor:
+        table = CustomTensor(Make().real(5, 3).detach(), requires_grad=True)
+        (functional.embedding_bag(BAG, table, STARTS, mode=mode, **options) ** 2).sum().backward()
+        assert table.grad is not None
+        return table.grad
+
+    frequency = torch.bincount(BAG, minlength=5).clamp(min=1)
+    expected = gradient() / frequency.unsqueeze(-1)
+    torch.testing.assert_close(gradient(scale_grad_by_freq=True), expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+def test_embedding_bag_gives_a_sparse_gradient(mode: str) -> None:
+    tables = [CustomTensor(Make().real(5, 3).detach(), requires_grad=True) for _ in range(2)]
+    for table, sparse in zip(tables, (False, True), strict=True):
+        out = functional.embedding_bag(BAG, table, STARTS, mode=mode, padding_idx=4, sparse=sparse)
+        (out**2).sum().backward()
+    dense, sparse_gradient = (table.grad for table in tables)
+    assert dense is not None
+    assert sparse_gradient is not None
+    assert sparse_gradient.is_sparse
+    assert set(sparse_gradient.coalesce().indices().flatten().tolist()) == {0, 1, 2}
+    torch.testing.assert_close(sparse_gradient.to_dense(), dense, rtol=1e-12, atol=1e-13)
 
 
 # Dropout

@@ -6,8 +6,9 @@ Importing this package also makes ``torch.nn.functional.conv2d`` and its sisters
 |---|---|
 | ``convolution.py`` | `conv1d`, `conv2d`, `conv3d`, and the transposed ones |
 | ``pooling.py`` | maxima and means of windows |
+| ``adaptive_pooling.py`` | maxima and means of windows that divide an image into a grid |
 | ``normalization.py`` | `batch_norm`, `layer_norm` |
-| ``embedding.py`` | `embedding` |
+| ``embedding.py`` | `embedding`, `embedding_bag` |
 | ``dropout.py`` | `dropout` |
 | ``recurrent.py``, ``packing.py`` | `lstm`, `gru`, `rnn_tanh`, `rnn_relu`, their single steps, and packed sequences |
 | ``arguments.py`` | what they share |
@@ -31,6 +32,14 @@ from neuronix.autograd.ops import (
     softplus,
     tanh,
 )
+from neuronix.nn.functional.adaptive_pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+)
 from neuronix.nn.functional.convolution import (
     conv1d,
     conv2d,
@@ -40,12 +49,9 @@ from neuronix.nn.functional.convolution import (
     conv_transpose3d,
 )
 from neuronix.nn.functional.dropout import dropout
-from neuronix.nn.functional.embedding import embedding
+from neuronix.nn.functional.embedding import embedding, embedding_bag
 from neuronix.nn.functional.normalization import batch_norm, layer_norm
 from neuronix.nn.functional.pooling import (
-    adaptive_avg_pool1d,
-    adaptive_avg_pool2d,
-    adaptive_avg_pool3d,
     avg_pool1d,
     avg_pool2d,
     avg_pool3d,
@@ -76,6 +82,9 @@ __all__ = [
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
@@ -89,6 +98,7 @@ __all__ = [
     "dropout",
     "elu",
     "embedding",
+    "embedding_bag",
     "gelu",
     "layer_norm",
     "leaky_relu",

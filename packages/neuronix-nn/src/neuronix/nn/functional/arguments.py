@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from neuronix.autograd import ops
 from neuronix.autograd.errors import ArgumentError, DtypeError, ShapeError
 from neuronix.nn.tensor_like import TensorLike
 
-__all__ = ["batched", "rank", "sizes"]
+__all__ = ["batched", "of_shape", "rank", "sizes"]
 
 
 def sizes(value: Any, dimensions: int, name: str) -> tuple[int, ...]:
@@ -80,3 +83,16 @@ def batched(input: TensorLike, dimensions: int, name: str) -> tuple[Any, bool]:
         f"{tuple(input.shape)}",
         hint="the axes are (batch, channels, spatial axes …)",
     )
+
+
+def of_shape(like: Tensor, shape: torch.Size) -> Tensor:
+    """A tensor of which a kernel reads the shape alone, so that one element in memory will do.
+
+    Args:
+        like: Says the type and the device.
+        shape: Its shape.
+
+    Returns:
+        The tensor, whose values mean nothing.
+    """
+    return like.new_empty(()).expand(shape)

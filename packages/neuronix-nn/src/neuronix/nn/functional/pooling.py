@@ -15,13 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neuronix.autograd import CustomTensor, Shape, composite, ops, primitive
-from neuronix.nn.functional.arguments import batched, sizes
+from neuronix.nn.functional.arguments import batched, of_shape, sizes
 from neuronix.nn.tensor_like import TensorLike
 
 __all__ = [
-    "adaptive_avg_pool1d",
-    "adaptive_avg_pool2d",
-    "adaptive_avg_pool3d",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
@@ -31,11 +28,6 @@ __all__ = [
 ]
 
 Sizes = int | Iterable[int]
-
-
-def _of_shape(like: Tensor, shape: torch.Size) -> Tensor:
-    """A tensor of which a kernel reads the shape alone, so that one element in memory will do."""
-    return like.new_empty(()).expand(shape)
 
 
 # The maximum
@@ -88,7 +80,7 @@ def max_pool_kernel(
     kernel = _MAX_POOL_KERNELS.get(len(kernel_size))
     if kernel is None:
         return max_pool_wrt_x(grad, x, kernel_size, winners)
-    return kernel(grad, _of_shape(grad, x), kernel_size, stride, padding, dilation, ceil_mode, winners[0])
+    return kernel(grad, of_shape(grad, x), kernel_size, stride, padding, dilation, ceil_mode, winners[0])
 
 
 @primitive
@@ -295,7 +287,7 @@ def avg_pool_adjoint(
 ) -> Tensor:
     """``shape``, with each element of ``g`` spread evenly over its window."""
     adjoint = _AVG_POOL_ADJOINTS[len(kernel_size)]
-    return adjoint(g, _of_shape(g, shape), kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return adjoint(g, of_shape(g, shape), kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
 @avg_pool_adjoint.vjp("g")
@@ -396,88 +388,3 @@ def avg_pool3d(
 ) -> CustomTensor:
     """The mean of each window over three axes; see [`avg_pool2d`][neuronix.nn.functional.avg_pool2d]."""
     return _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-
-
-# The mean over windows that divide the image evenly
-
-_ADAPTIVE_POOLS: dict[int, Callable[..., Tensor]] = {
-    2: torch.ops.aten.adaptive_avg_pool2d.default,
-    3: torch.ops.aten.adaptive_avg_pool3d.default,
-}
-_ADAPTIVE_ADJOINTS: dict[int, Callable[..., Tensor]] = {
-    2: torch.ops.aten._adaptive_avg_pool2d_backward.default,
-    3: torch.ops.aten._adaptive_avg_pool3d_backward.default,
-}
-
-
-@primitive
-def adaptive_avg_pool(x: Tensor, output_size: tuple[int, ...]) -> Tensor:
-    """Means of ``output_size`` windows that cover (batch, channels, two or three spatial axes)."""
-    return _ADAPTIVE_POOLS[len(output_size)](x, output_size)
-
-
-@adaptive_avg_pool.vjp("x")
-def adaptive_avg_pool_wrt_x(grad: Tensor, x: Shape, output_size: tuple[int, ...]) -> Tensor:
-    result: Tensor = adaptive_avg_pool_adjoint(grad, x, output_size)
-    return result
-
-
-@primitive
-def adaptive_avg_pool_adjoint(g: Tensor, shape: torch.Size, output_size: tuple[int, ...]) -> Tensor:
-    """``shape``, with each element of ``g`` spread evenly over its window."""
-    return _ADAPTIVE_ADJOINTS[len(output_size)](g, _of_shape(g, shape))
-
-
-@adaptive_avg_pool_adjoint.vjp("g")
-def adaptive_avg_pool_adjoint_wrt_g(grad: Tensor, output_size: tuple[int, ...]) -> Tensor:
-    result: Tensor = adaptive_avg_pool(grad, output_size)
-    return result
-
-
-def _adaptive_avg_pool(dimensions: int, input: TensorLike, output_size: Any) -> CustomTensor:
-    x, unbatched = batched(input, dimensions, "adaptive_avg_pool")
-    wanted = sizes((None,) if output_size is None else output_size, dimensions, "output_size")
-    grid = tuple(size if want is None else want for want, size in zip(wanted, x.shape[2:], strict=True))
-    out: CustomTensor
-    if dimensions == 1:  # as in `_avg_pool`
-        out = adaptive_avg_pool(ops.unsqueeze(x, -2), (1, *grid)).squeeze(-2)
-    else:
-        out = adaptive_avg_pool(x, grid)
-    return out.squeeze(0) if unbatched else out
-
-
-@composite(names="adaptive_avg_pool1d")
-def adaptive_avg_pool1d(input: TensorLike, output_size: Sizes) -> CustomTensor:
-    """As [`adaptive_avg_pool2d`][neuronix.nn.functional.adaptive_avg_pool2d], over one axis."""
-    return _adaptive_avg_pool(1, input, output_size)
-
-
-@composite(names="adaptive_avg_pool2d", aten="_adaptive_avg_pool2d.default")
-def adaptive_avg_pool2d(input: TensorLike, output_size: int | Iterable[int | None] | None) -> CustomTensor:
-    """The means of windows that divide the image into a grid, whatever its size.
-
-    Along an axis of size n, window i of m goes from ⌊i·n / m⌋ to ⌈(i + 1)·n / m⌉.
-
-    Args:
-        input: (N, C, H, W), or (C, H, W) without a batch axis.
-        output_size: The grid's size (m, m'), or one number for both; ``None`` keeps the image's.
-
-    Returns:
-        (N, C, m, m').
-
-    Raises:
-        ShapeError: If the shapes don't fit.
-
-    Example:
-        >>> import torch
-        >>> from neuronix.nn import functional
-        >>> functional.adaptive_avg_pool2d(torch.arange(6.0).reshape(1, 2, 3), 1)
-        CustomTensor([[[2.5000]]])
-    """
-    return _adaptive_avg_pool(2, input, output_size)
-
-
-@composite(names="adaptive_avg_pool3d", aten="_adaptive_avg_pool3d.default")
-def adaptive_avg_pool3d(input: TensorLike, output_size: int | Iterable[int | None] | None) -> CustomTensor:
-    """As [`adaptive_avg_pool2d`][neuronix.nn.functional.adaptive_avg_pool2d], over three axes."""
-    return _adaptive_avg_pool(3, input, output_size)
