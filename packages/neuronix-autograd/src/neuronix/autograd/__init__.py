@@ -7,7 +7,7 @@ import gc as _gc
 _collects = _gc.isenabled()
 _gc.disable()
 try:
-    from neuronix.autograd import drawing, errors, ops, testing
+    from neuronix.autograd import disguise, drawing, errors, ops, testing
     from neuronix.autograd.__about__ import __version__ as __version__
     from neuronix.autograd.anomaly import detect_anomaly, record_lines
     from neuronix.autograd.backward import grad
@@ -44,6 +44,7 @@ __all__ = [
     "compiled_reductions",
     "composite",
     "detect_anomaly",
+    "disguise",
     "drawing",
     "enable_grad",
     "errors",

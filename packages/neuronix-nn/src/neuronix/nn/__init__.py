@@ -31,6 +31,7 @@ from neuronix.nn.activation import (
     Softplus,
     Tanh,
 )
+from neuronix.nn.adoption import Adopted, adopt
 from neuronix.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from neuronix.nn.containers import ModuleDict, ModuleList, Sequential
 from neuronix.nn.conv import Conv1d, Conv2d, Conv3d
@@ -71,6 +72,7 @@ __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
+    "Adopted",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
@@ -106,6 +108,7 @@ __all__ = [
     "Softplus",
     "Swish",
     "Tanh",
+    "adopt",
     "errors",
     "functional",
     "init",

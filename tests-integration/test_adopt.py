@@ -1,0 +1,95 @@
+"""PyTorch models, unchanged, on Neuronix: outputs, gradients, buffers and random numbers equal to torch's.
+
+In float64 to 1e-9.  That holds also for models that compute in single precision inside (Llama's norm, Whisper's GELU):
+both sides run the same kernels in the same order.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+import torch
+import torch_models
+from torch.testing import assert_close
+from torch.utils._pytree import tree_leaves, tree_map
+
+import neuronix.losses  # its rules  # noqa: F401
+from neuronix import nn
+from neuronix.autograd import CustomTensor
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def in_double(value: Any) -> Any:
+    return value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+
+def differentiable(result: Any) -> list[Any]:
+    """The floating-point tensors in what a model returned, in order."""
+    leaves = [leaf for leaf in tree_leaves(result) if isinstance(leaf, (torch.Tensor, CustomTensor))]
+    return [leaf for leaf in leaves if leaf.dtype.is_floating_point]
+
+
+def check_equal(module: torch.nn.Module, args: Any, kwargs: Any) -> nn.Adopted:
+    """Run a batch through torch and through Neuronix; compare outputs, gradients, buffers and random numbers."""
+    module = module.double().train()
+    args, kwargs = tree_map(in_double, (args, kwargs))
+    ours = nn.adopt(module)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+
+    torch.manual_seed(1)
+    computed = ours(*args, **kwargs)
+    random_state = torch.get_rng_state()
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, before[name]), f"{name} of the torch module has changed"
+
+    torch.manual_seed(1)
+    expected = module(*args, **kwargs)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    outputs, expected_outputs = differentiable(computed), differentiable(expected)
+    assert len(outputs) == len(expected_outputs) > 0
+    total, expected_total = 0, 0
+    for output, expected_output in zip(outputs, expected_outputs, strict=True):
+        assert isinstance(output, CustomTensor)
+        assert output.requires_grad == expected_output.requires_grad
+        assert_close(output.data, expected_output.detach(), rtol=1e-9, atol=1e-9)
+        weight = torch.randn_like(expected_output)
+        total = total + (output * weight).sum()
+        expected_total = expected_total + (expected_output * weight).sum()
+    total.backward()
+    expected_total.backward()
+
+    theirs = dict(module.named_parameters())
+    assert list(theirs) == [name for name, _ in ours.named_parameters()]
+    for name, parameter in ours.named_parameters():
+        assert type(parameter) is nn.Parameter
+        grad = theirs[name].grad
+        assert (parameter.grad is None) == (grad is None), name
+        if grad is not None:
+            assert_close(parameter.grad, grad, rtol=1e-9, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
+    assert_close(ours.state_dict(), module.state_dict(), rtol=1e-9, atol=1e-9)
+    return ours
+
+
+@pytest.mark.parametrize("name", torch_models.MODELS)
+def test_torch_model(name: str) -> None:
+    torch.manual_seed(0)
+    check_equal(*torch_models.MODELS[name]())
+
+
+@pytest.mark.parametrize(
+    "name",
+    "BERT GPT-2 Llama ViT T5 DistilBERT RoBERTa Mixtral Whisper CLIP Mamba Swin".split(),
+)
+def test_hugging_face_model(name: str) -> None:
+    import hugging_face_models
+
+    torch.manual_seed(0)
+    make, inputs = hugging_face_models.ROWS[name]
+    ours = check_equal(make(), (), inputs())
+    if name == "GPT-2":  # embedding and head are one
+        assert ours.lm_head.weight is ours.transformer.wte.weight
+        assert "lm_head.weight" in ours.state_dict()
+        assert "lm_head.weight" not in dict(ours.named_parameters())
