@@ -53,6 +53,11 @@ def average_square_(mean: Tensor, decay: Factor, x: Tensor) -> Tensor:
     return add_product_(mean.mul_(decay), 1 - decay, x, x)
 
 
+def between(a: Tensor, b: Tensor, part: Factor) -> Tensor:
+    """Return a + part · (b - a): a at 0, b at 1."""
+    return a.lerp(b, part) if is_number(part) else a + (b - a) * part
+
+
 def with_penalty(grad: Tensor, theta: Tensor, weight_decay: Factor) -> Tensor:
     """Return grad + weight_decay · theta, the gradient with that of an L2 penalty."""
     if is_zero(weight_decay):

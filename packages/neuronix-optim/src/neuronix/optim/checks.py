@@ -73,11 +73,29 @@ def flag(owner: str, name: str, value: Any) -> None:
 
 def at_least_one(owner: str, name: str, value: Any) -> int:
     """Return `value` as an integer; raise unless it is an integer of at least one."""
+    return integer(owner, name, value, 1)
+
+
+def integer(owner: str, name: str, value: Any, least: int) -> int:
+    """Return `value` as an integer; raise unless it is an integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         raise OptimizerTypeError(f"{owner}: `{name}` must be an integer, got {described(value)}.")
     result = operator.index(value)
-    if result < 1:
-        raise OptimizerError(f"{owner}: `{name}` must be at least 1, got {result}.")
+    if result < least:
+        raise OptimizerError(f"{owner}: `{name}` must be at least {least}, got {result}.")
+    return result
+
+
+def count(owner: str, name: str, value: Any) -> int:
+    """Return `value` as an integer; raise unless it is an integer of at least zero."""
+    return integer(owner, name, value, 0)
+
+
+def positive(owner: str, name: str, value: Any) -> float:
+    """Return `value` as a float; raise unless it is a finite number above zero."""
+    result = number(owner, name, value)
+    if result <= 0:
+        raise OptimizerError(f"{owner}: `{name}` must be greater than 0, got {result:g}.")
     return result
 
 

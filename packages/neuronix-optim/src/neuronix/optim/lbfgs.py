@@ -8,7 +8,7 @@ from torch import Tensor
 
 from neuronix.autograd import enable_grad
 from neuronix.optim import checks
-from neuronix.optim.errors import OptimizerError
+from neuronix.optim.errors import OptimizerError, OptimizerTypeError
 from neuronix.optim.groups import Options, Params, State, as_numbers
 from neuronix.optim.line_search import Point, strong_wolfe
 from neuronix.optim.optimizer import Optimizer
@@ -115,7 +115,9 @@ class LBFGS(Optimizer):
         """Not used: one parameter can't be updated without the others."""
         raise OptimizerError(f"{self._name}: parameters can't be updated one by one.", hint="call `step(closure)`.")
 
-    def step(self, closure: Callable[[], Loss]) -> Loss:  # type: ignore[override]  # the closure is needed
+    def take_step(  # type: ignore[override]  # the closure must return a number
+        self, closure: Callable[[], Loss] | None = None
+    ) -> Loss | None:
         """Make up to `max_iter` iterations.
 
         Args:
@@ -124,16 +126,23 @@ class LBFGS(Optimizer):
 
         Returns:
             What `closure` returned first.
+
+        Raises:
+            OptimizerTypeError: There is no `closure`.
         """
+        if closure is None:
+            raise OptimizerTypeError(f"{self._name}.step: `closure` is missing: the loss is computed many times.")
         h = as_numbers(self.param_groups[0])
         state = self.state[self.param_groups[0]["params"][0]]  # of all parameters, as in torch
         if not state:
             state.update(self.initial_state(torch.empty(0), h))
 
+        compute: Callable[[], Loss] = closure
+
         def evaluate() -> tuple[Loss, Tensor]:
             state["func_evals"] += 1
             with enable_grad():
-                return closure(), self._gradient()
+                return compute(), self._gradient()
 
         first_evaluation = state["func_evals"]
         first_loss, gradient = evaluate()

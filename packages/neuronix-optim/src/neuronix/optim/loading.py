@@ -84,8 +84,9 @@ def _loaded_entry(optimizer: Optimizer, what: str, kept: Mapping[str, Any], thet
             raise OptimizerError(
                 f"{owner}: {what} has {name!r} of shape {tuple(value.shape)}, the parameter has {tuple(theta.shape)}."
             )
-        # A count of steps keeps its dtype: half precision counts to 2,048 only.
+        # A count of steps keeps its dtype: half precision counts to 2,048 only. So does what is kept more exactly.
         cast = theta.is_floating_point() and name != "step"
+        dtype = torch.promote_types(theta.dtype, initial[name].dtype) if name in initial else theta.dtype
         device = value.device if name == "step" else theta.device
-        entry[name] = value.detach().to(device=device, dtype=theta.dtype if cast else value.dtype, copy=True)
+        entry[name] = value.detach().to(device=device, dtype=dtype if cast else value.dtype, copy=True)
     return entry

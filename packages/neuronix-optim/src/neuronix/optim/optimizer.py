@@ -13,11 +13,13 @@ from typing import Any, ClassVar, TypeVar, overload
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from neuronix.autograd import enable_grad
-from neuronix.optim import checks, groups, loading
+from neuronix.optim import checks, groups, hooks, loading
 from neuronix.optim.errors import OptimizerRuntimeError
 from neuronix.optim.groups import Options, Params, State
+from neuronix.optim.hooks import Hook, Hooks
 from neuronix.optim.stepping import Member, step_group
 
 T = TypeVar("T")
@@ -67,7 +69,7 @@ class Optimizer(ABC):
         A parameter given twice in one group is an error, not a warning. A group's dict is copied: the caller's stays as
         it was. A gradient that doesn't fit is found before any parameter changes. A loaded state is checked and copied
         before it replaces anything. Gradients must be dense. `step` leaves torch's grad mode alone: a closure that uses
-        torch's own differentiation runs in the mode of the caller. There are no hooks.
+        torch's own differentiation runs in the mode of the caller.
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()
@@ -86,6 +88,7 @@ class Optimizer(ABC):
         self.defaults: Options = {**defaults, **self.fixed_options}
         self.state: defaultdict[Any, State] = defaultdict(dict)
         self.param_groups: list[Options] = []
+        self._hooks = Hooks()
         self._opt_called = False  # schedulers warn when they come before the first step
         for group in groups.as_groups(self._name, params):
             self.add_param_group(group)
@@ -178,6 +181,20 @@ class Optimizer(ABC):
         Raises:
             OptimizerRuntimeError: A gradient doesn't fit its parameter; no parameter was changed.
         """
+        args: tuple[Any, ...] = (self,) if closure is None else (self, closure)
+        kwargs: dict[str, Any] = {}
+        for hook in self._hooks("before a step"):
+            changed = hook(self, args, kwargs)
+            if changed is not None:
+                args, kwargs = hooks.arguments(self._name, changed)
+        loss = self.take_step(*args[1:], **kwargs)
+        for hook in self._hooks("after a step"):
+            hook(self, args, kwargs)
+        self._opt_called = True
+        return loss
+
+    def take_step(self, closure: Callable[[], T] | None = None) -> T | None:
+        """Do what `step` does, between its hooks."""
         loss = None
         if closure is not None:
             with enable_grad():
@@ -187,7 +204,6 @@ class Optimizer(ABC):
         for members, group in zip(ready, self.param_groups, strict=True):
             if members:
                 step_group(self, self._with_state(members, group), group)
-        self._opt_called = True
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -244,6 +260,16 @@ class Optimizer(ABC):
             >>> optimizer.state_dict()["state"]
             {0: {'momentum_buffer': tensor([1., 1.])}}
         """
+        for hook in self._hooks("before saving"):
+            hook(self)
+        saved = self.saved_state()
+        for hook in self._hooks("after saving"):
+            changed = hook(self, saved)
+            saved = saved if changed is None else changed
+        return saved
+
+    def saved_state(self) -> dict[str, Any]:
+        """Do what `state_dict` does, between its hooks."""
         numbers = {id(param): number for number, param in enumerate(self._params())}
         return {
             "state": {numbers[id(param)]: dict(kept) for param, kept in self.state.items() if kept},
@@ -269,10 +295,59 @@ class Optimizer(ABC):
             OptimizerError: Groups or shapes don't match, or an option is impossible; nothing was changed.
             OptimizerKeyError: An entry is missing; nothing was changed.
         """
+        for hook in self._hooks("before loading"):
+            changed = hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
         checks.holds(self._name, "the loaded state", state_dict, ["state", "param_groups"])
         loaded_groups = loading.loaded_groups(self, state_dict["param_groups"])
         loaded_state = loading.loaded_state(self, state_dict, loaded_groups)
         self.param_groups, self.state = loaded_groups, loaded_state
+        for hook in self._hooks("after loading"):
+            hook(self)
+
+    def register_step_pre_hook(self, hook: Hook) -> RemovableHandle:
+        """Have `hook(optimizer, args, kwargs)` called before each step.
+
+        Args:
+            hook: It gets the arguments of the step, `args` beginning with the optimizer. It returns `None`, or new
+                `(args, kwargs)`.
+
+        Returns:
+            A handle, whose `remove()` takes the hook off. Copies and pickles of the optimizer have no hooks.
+
+        Example:
+            >>> import torch
+            >>> from neuronix.optim import SGD
+            >>> w = torch.zeros(2)
+            >>> w.grad = torch.ones(2)
+            >>> optimizer = SGD([w], lr=0.1)
+            >>> handle = optimizer.register_step_pre_hook(lambda optimizer, args, kwargs: print("before", w))
+            >>> optimizer.step()
+            before tensor([0., 0.])
+            >>> handle.remove()
+            >>> optimizer.step()
+        """
+        return self._hooks.add(self._name, "before a step", hook)
+
+    def register_step_post_hook(self, hook: Hook) -> RemovableHandle:
+        """Have `hook(optimizer, args, kwargs)` called after each step; see `register_step_pre_hook`."""
+        return self._hooks.add(self._name, "after a step", hook)
+
+    def register_state_dict_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        """Have `hook(optimizer)` called before each `state_dict`, before other such hooks if `prepend`."""
+        return self._hooks.add(self._name, "before saving", hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        """Have `hook(optimizer, state_dict)` called after each `state_dict`; what it returns, if it does, is saved."""
+        return self._hooks.add(self._name, "after saving", hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        """Have `hook(optimizer, state_dict)` called before each loading; what it returns, if it does, is loaded."""
+        return self._hooks.add(self._name, "before loading", hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        """Have `hook(optimizer)` called after each loading."""
+        return self._hooks.add(self._name, "after loading", hook, prepend)
 
     @property
     def _name(self) -> str:

@@ -81,9 +81,9 @@ class SparseAdam(Optimizer):
     def initial_state(self, theta: Tensor, h: Options) -> State:
         return {"step": count_of_steps(), "exp_avg": torch.zeros_like(theta), "exp_avg_sq": torch.zeros_like(theta)}
 
-    def state_dict(self) -> dict[str, Any]:
+    def saved_state(self) -> dict[str, Any]:
         """Return the state in torch's format, where the count of steps of this optimizer is a number."""
-        saved = super().state_dict()
+        saved = super().saved_state()
         for kept in saved["state"].values():
             kept["step"] = int(kept["step"])
         return saved

@@ -3,8 +3,7 @@
 from math import cos, pi
 
 from neuronix.optim import checks
-from neuronix.optim.lr_scheduler.scheduler import LearningRate, LRScheduler, copied
-from neuronix.optim.optimizer import Optimizer
+from neuronix.optim.lr_scheduler.scheduler import LearningRate, LRScheduler, Scheduled, copied
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -48,7 +47,7 @@ class CosineAnnealingLR(LRScheduler):
         A `T_max` below 1 is refused.
     """
 
-    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
+    def __init__(self, optimizer: Scheduled, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         self.T_max = checks.at_least_one(self._name, "T_max", T_max)
         self.eta_min = checks.number(self._name, "eta_min", eta_min)
         super().__init__(optimizer, last_epoch)
@@ -66,3 +65,7 @@ class CosineAnnealingLR(LRScheduler):
         now = 1 + cos(pi * self.last_epoch / self.T_max)
         before = 1 + cos(pi * (self.last_epoch - 1) / self.T_max)
         return [now / before * (group["lr"] - self.eta_min) + self.eta_min for group in self.optimizer.param_groups]
+
+    def closed_form(self) -> list[LearningRate]:
+        part = (1 + cos(pi * self.last_epoch / self.T_max)) / 2
+        return [self.eta_min + (base - self.eta_min) * part for base in self.base_lrs]

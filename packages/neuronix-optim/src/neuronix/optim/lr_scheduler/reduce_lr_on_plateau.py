@@ -1,12 +1,11 @@
 """A learning rate that falls when a measure stops improving."""
 
 from math import inf
-from typing import Any, Literal, SupportsFloat
+from typing import Any, ClassVar, Literal, SupportsFloat
 
 from neuronix.optim import checks
 from neuronix.optim.errors import OptimizerError, OptimizerRuntimeError
-from neuronix.optim.lr_scheduler.scheduler import LRScheduler, check_optimizer, current_lrs, write_lr
-from neuronix.optim.optimizer import Optimizer
+from neuronix.optim.lr_scheduler.scheduler import LRScheduler, Scheduled, check_optimizer, current_lrs, write
 
 
 class ReduceLROnPlateau(LRScheduler):
@@ -25,7 +24,7 @@ class ReduceLROnPlateau(LRScheduler):
 
     Raises:
         OptimizerError: An impossible value.
-        OptimizerTypeError: `optimizer` isn't a Neuronix optimizer.
+        OptimizerTypeError: `optimizer` has no groups with learning rates.
 
     Example:
         >>> import torch
@@ -47,9 +46,11 @@ class ReduceLROnPlateau(LRScheduler):
         `cooldown` are refused. As in torch `base_lrs` isn't set: only the present learning rates matter.
     """
 
+    fixed_entries: ClassVar[dict[str, Any]] = {}
+
     def __init__(
         self,
-        optimizer: Optimizer,
+        optimizer: Scheduled,
         mode: Literal["min", "max"] = "min",
         factor: float = 0.1,
         patience: int = 10,
@@ -151,4 +152,4 @@ class ReduceLROnPlateau(LRScheduler):
             old = float(group["lr"])
             new = max(old * self.factor, floor)
             if old - new > self.eps:
-                write_lr(group, new)
+                write(group, "lr", new)

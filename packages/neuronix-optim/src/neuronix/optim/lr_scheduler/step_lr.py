@@ -1,8 +1,7 @@
 """A learning rate that falls in steps."""
 
 from neuronix.optim import checks
-from neuronix.optim.lr_scheduler.scheduler import LearningRate, LRScheduler, copied
-from neuronix.optim.optimizer import Optimizer
+from neuronix.optim.lr_scheduler.scheduler import LearningRate, LRScheduler, Scheduled, copied
 
 
 class StepLR(LRScheduler):
@@ -38,7 +37,7 @@ class StepLR(LRScheduler):
         A `step_size` below 1 is refused.
     """
 
-    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
+    def __init__(self, optimizer: Scheduled, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         self.step_size = checks.at_least_one(self._name, "step_size", step_size)
         self.gamma = checks.at_least_zero(self._name, "gamma", gamma)
         super().__init__(optimizer, last_epoch)
@@ -46,3 +45,6 @@ class StepLR(LRScheduler):
     def get_lr(self) -> list[LearningRate]:
         due = self.last_epoch > 0 and self.last_epoch % self.step_size == 0
         return [group["lr"] * self.gamma if due else copied(group["lr"]) for group in self.optimizer.param_groups]
+
+    def closed_form(self) -> list[LearningRate]:
+        return [base * self.gamma ** (self.last_epoch // self.step_size) for base in self.base_lrs]
