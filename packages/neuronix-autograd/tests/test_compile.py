@@ -195,6 +195,105 @@ def test_a_constant_is_read_at_each_call() -> None:
     assert run().item() == pytest.approx(2 * first, rel=1e-15)
 
 
+def test_an_argument_that_is_also_met_as_a_constant() -> None:
+    factor = batch(3, seed=1)
+    run = na.compile(lambda x: x * factor, backend="aot_eager")
+    run(factor)
+    x = batch(3, seed=2)
+    assert_close(run(x), x * factor, rtol=0, atol=0)
+
+
+def test_an_argument_is_changed_in_place() -> None:
+    def step(x: torch.Tensor) -> torch.Tensor:
+        x.mul_(2)
+        return x + 1
+
+    run = na.compile(step, backend="aot_eager")
+    for seed in (1, 2):
+        x = batch(3, seed=seed)
+        expected = 2 * x
+        assert_close(run(x), expected + 1, rtol=0, atol=0)
+        assert_close(x, expected, rtol=0, atol=0)
+
+
+def test_values_that_are_met_by_another_name_are_the_states() -> None:
+    w = leaf(3)
+    values = w.data
+
+    def step() -> torch.Tensor:
+        w.data.mul_(2)
+        values.add_(1)
+        return values * 3
+
+    expected = (w.data * 2 + 1).clone()
+    run = na.compile(step, state=w, backend="aot_eager")
+    assert_close(run(), expected * 3, rtol=0, atol=0)
+    assert_close(w.data, expected, rtol=0, atol=0)
+
+
+def test_a_float_argument_is_an_input() -> None:
+    w = leaf(3)
+
+    def step(x: torch.Tensor, lr: float, *, decay: float = 0.5) -> tuple[CustomTensor, float]:
+        w.grad = None
+        loss = (w * x).square().sum()
+        loss.backward()
+        w.data.mul_(1 - lr * decay).sub_(lr * w.grad)  # type: ignore[operator]
+        return loss, lr
+
+    run, x, mine = na.compile(step, state=w, backend="aot_eager"), batch(3, seed=1), w.data.clone()
+    for lr in (0.1, 0.01, 0.03):
+        gradient = 2 * mine * x * x
+        mine = mine * (1 - 0.25 * lr) - lr * gradient
+        _, returned = run(x, lr, decay=0.25)
+        assert (type(returned), returned) == (float, lr)
+        assert_close(w.data, mine, rtol=1e-12, atol=0)
+    assert run.compilations == 1
+
+
+def test_a_float_that_must_be_a_number_is_a_constant() -> None:
+    w = leaf(3)
+
+    def step(rate: float) -> CustomTensor:
+        return w * (2 if rate > 0.5 else 3)
+
+    run = na.compile(step, state=w, backend="eager")
+    for rate, factor in ((0.7, 2), (0.2, 3), (0.7, 2)):
+        assert_close(run(rate).data, w.data * factor, rtol=0, atol=0)
+
+
+def test_hooks_of_leaves_are_part_of_the_graph() -> None:
+    w = leaf(3)
+
+    def step() -> None:
+        w.grad = None
+        (w * 2).sum().backward()
+
+    run = na.compile(step, state=w, backend="aot_eager")
+    run()
+    handle = w.register_hook(lambda gradient: gradient * 10)
+    run()
+    assert w.grad is not None
+    assert w.grad.tolist() == [20.0] * 3
+    handle.remove()
+    run()
+    assert w.grad.tolist() == [2.0] * 3
+
+
+def test_modes_around_a_call() -> None:
+    w = leaf(3)
+
+    def step() -> bool:
+        return (w * 2).requires_grad
+
+    run = na.compile(step, state=w, backend="eager")
+    assert run()
+    with na.no_grad():
+        assert not run()
+    with na.rules_only():
+        assert run()
+
+
 def test_tied_tensors_stay_tied() -> None:
     w = leaf(3)
 
@@ -293,8 +392,19 @@ def reasons() -> list[Any]:
     def outside() -> None:
         other.data.add_(1)
 
-    def replaced() -> None:
-        w.mul_(2.0)
+    kept: list[Any] = []
+
+    def keeping() -> None:
+        kept.append((w * 2).data)
+
+    class Forgotten:
+        memory: torch.Tensor | None = None
+
+        def step(self) -> None:
+            self.memory = 1 + (w.data if self.memory is None else self.memory)
+
+    def freezing() -> None:
+        w.requires_grad_(False)
 
     return [
         pytest.param(number, w, r"reads a number out of a tensor \(.*w.sum\(\).item\(\)", id="number"),
@@ -303,6 +413,9 @@ def reasons() -> list[Any]:
         pytest.param(counting, Counting(), r"changes 'count' from 1 to 2", id="counting"),
         pytest.param(unnamed, w, r"mul uses a tensor of shape \(3,\) that requires grad and is neither", id="unnamed"),
         pytest.param(outside, w, r"changes a tensor of shape \(3,\) in place that is neither", id="outside"),
+        pytest.param(keeping, w, r"keeps a tensor of shape \(3,\), made by mul \(", id="keeping"),
+        pytest.param(Forgotten().step, w, r"keeps a tensor of shape \(3,\)", id="optimizer"),
+        pytest.param(freezing, w, r"sets requires_grad of 0", id="freezing"),
     ]
 
 
@@ -320,6 +433,18 @@ def test_state_must_be_state() -> None:
         na.compile(lambda: None, state=[leaf(3), 3])
     with pytest.raises(errors.CompileError, match="requires PyTorch's own gradient"):
         na.compile(lambda x: x * 2, backend="eager")(torch.ones(3, requires_grad=True))
+
+
+def test_what_cannot_be_an_argument() -> None:
+    w = leaf(3)
+    run = na.compile(lambda x: x * 2, backend="eager")
+    with pytest.raises(errors.CompileError, match="result of exp, whose history lies outside"):
+        run(w.exp())
+    with pytest.raises(errors.CompileError, match="array of NumPy"):
+        run(w.data.numpy())
+    with pytest.raises(errors.CompileError, match="layout torch.sparse_coo"):
+        run(torch.eye(3).to_sparse())
+    assert_close(run(w.exp().detach()).data, 2 * w.data.exp(), rtol=0, atol=0)
 
 
 def test_the_graph_can_be_read() -> None:
