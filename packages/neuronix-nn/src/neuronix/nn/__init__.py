@@ -9,6 +9,7 @@
 | ``batchnorm.py``, ``layernorm.py`` | normalisation |
 | ``activation.py``, ``swish.py``, ``pooling.py``, ``dropout.py``, ``flatten.py`` | the rest |
 | ``recurrent.py``, ``recurrent_cells.py`` | recurrent layers and their single steps |
+| ``attention.py``, ``transformer.py`` | attention, and the layers of the Transformer |
 | ``functional/`` | the operations behind them, with their derivative rules |
 | ``init.py`` | initialisation |
 | ``utils/`` | what people expect of ``torch.nn.utils`` |
@@ -32,6 +33,7 @@ from neuronix.nn.activation import (
     Tanh,
 )
 from neuronix.nn.adoption import Adopted, adopt
+from neuronix.nn.attention import MultiheadAttention
 from neuronix.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from neuronix.nn.containers import ModuleDict, ModuleList, Sequential
 from neuronix.nn.conv import Conv1d, Conv2d, Conv3d
@@ -57,8 +59,21 @@ from neuronix.nn.pooling import (
 from neuronix.nn.recurrent import GRU, LSTM, RNN
 from neuronix.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell
 from neuronix.nn.swish import Swish
+from neuronix.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
+    "TransformerEncoderLayer",
+    "TransformerEncoder",
+    "TransformerDecoderLayer",
+    "TransformerDecoder",
+    "Transformer",
+    "MultiheadAttention",
     "utils",
     "RNNCell",
     "LSTMCell",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import Any, overload
 
 from neuronix.nn.errors import ModuleKeyError, ModuleTypeError
@@ -128,6 +129,15 @@ class ModuleList(_Listed):
 
     def _like(self, modules: list[Any]) -> ModuleList:
         return ModuleList(modules)
+
+    def _shown_children(self) -> list[tuple[str, str]]:
+        """Equal neighbours are shown once, as in ``(0-3): 4 x ReLU()``."""
+        shown, first = [], 0
+        for text, group in groupby(map(repr, self)):
+            count = len(list(group))
+            shown.append((f"{first}", text) if count == 1 else (f"{first}-{first + count - 1}", f"{count} x {text}"))
+            first += count
+        return shown
 
 
 class ModuleDict(Module):

@@ -95,3 +95,7 @@ class Linear(Module):
     def extra_repr(self) -> str:
         """The constructor's arguments."""
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class NonDynamicallyQuantizableLinear(Linear):
+    """The last linear map of an attention layer, a `Linear` under the name that torch shows there."""

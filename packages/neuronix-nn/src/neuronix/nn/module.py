@@ -510,14 +510,15 @@ class Module:
     def _get_name(self) -> str:
         return type(self).__name__
 
+    def _shown_children(self) -> list[tuple[str, str]]:
+        """What the repr says of submodules: names, and texts."""
+        return [(name, repr(self.__dict__[name])) for name in self._module_names]
+
     def __repr__(self) -> str:
         extra = self.extra_repr().split("\n")
         lines = extra if extra != [""] else []
         single = len(lines) <= 1
-        children = []
-        for name in self._module_names:
-            inner = repr(self.__dict__[name]).replace("\n", "\n  ")
-            children.append(f"({name}): {inner}")
+        children = ["\n  ".join(f"({name}): {text}".split("\n")) for name, text in self._shown_children()]
         if single and not children:
             return f"{self._get_name()}({''.join(lines)})"
         return f"{self._get_name()}(\n  " + "\n  ".join([*lines, *children]) + "\n)"

@@ -10,6 +10,7 @@ Importing this package also makes ``torch.nn.functional.conv2d`` and its sisters
 | ``normalization.py`` | `batch_norm`, `layer_norm` |
 | ``embedding.py`` | `embedding`, `embedding_bag` |
 | ``dropout.py`` | `dropout` |
+| ``attention.py`` | `scaled_dot_product_attention`, `multi_head_attention_forward` |
 | ``recurrent.py``, ``packing.py`` | `lstm`, `gru`, `rnn_tanh`, `rnn_relu`, their single steps, and packed sequences |
 | ``arguments.py`` | what they share |
 
@@ -40,6 +41,7 @@ from neuronix.nn.functional.adaptive_pooling import (
     adaptive_max_pool2d,
     adaptive_max_pool3d,
 )
+from neuronix.nn.functional.attention import multi_head_attention_forward, scaled_dot_product_attention
 from neuronix.nn.functional.convolution import (
     conv1d,
     conv2d,
@@ -71,6 +73,8 @@ from neuronix.nn.functional.recurrent import (
 )
 
 __all__ = [
+    "scaled_dot_product_attention",
+    "multi_head_attention_forward",
     "rnn_tanh_cell",
     "rnn_tanh",
     "rnn_relu_cell",
