@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from operator import attrgetter
 from types import GetSetDescriptorType
@@ -43,20 +44,38 @@ def call(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
         GradientError: For ``out=`` with tensors that require grad.
         UnsupportedError: If an operation on a tensor that requires grad has no rule.
     """
-    handler = TORCH_FUNCTIONS.get(func)
-    if handler is not None:
-        bound = _bound(handler, args, kwargs)
-        if bound is not None:
-            return handler(*bound[0], **bound[1])
-    if not is_recorded(args, kwargs) or getattr(func, "__module__", "") == "torch.nn.init":  # under no_grad by itself
-        return _wrap(func(*unwrap(args), **unwrap(kwargs)), [*args, *kwargs.values()])
-    if kwargs.get("out") is not None:
-        raise GradientError(
-            f"{name_of(func)}: functions with out=... arguments don't support automatic differentiation, but "
-            "one of the arguments requires grad",
-            hint="assign the result instead",
-        )
-    return fallback.call(func, args, kwargs)
+    try:
+        handler = TORCH_FUNCTIONS.get(func)
+        if handler is not None:
+            bound = _bound(handler, args, kwargs)
+            if bound is not None:
+                return handler(*bound[0], **bound[1])
+        if not is_recorded(args, kwargs) or getattr(func, "__module__", "") == "torch.nn.init":  # under no_grad by itself
+            return _wrap(func(*unwrap(args), **unwrap(kwargs)), [*args, *kwargs.values()])
+        if kwargs.get("out") is not None:
+            raise GradientError(
+                f"{name_of(func)}: functions with out=... arguments don't support automatic differentiation, but "
+                "one of the arguments requires grad",
+                hint="assign the result instead",
+            )
+        return fallback.call(func, args, kwargs)
+    except Exception as error:
+        _forget_locals(error)
+        raise
+
+
+def _forget_locals(error: Exception) -> None:
+    """Empty the frames of ours and of torch's that an error came through.
+
+    They hold what was computed before it was raised, and would keep that in the graph for as long as somebody holds
+    the error.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] in ("neuronix", "torch"):
+            with suppress(RuntimeError):  # still running: a caller of ours
+                trace.tb_frame.clear()
+        trace = trace.tb_next
 
 
 def _bound(

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronix.autograd.errors import UnsupportedError
+from neuronix.autograd.errors import ShapeError, UnsupportedError
 from neuronix.autograd.primitive import composite, primitive
 
 __all__ = [
@@ -68,13 +68,14 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
 
 @cholesky_ex.vjp("A")
 def cholesky_ex_wrt_A(grad: list[Tensor], out: Any, upper: bool) -> Any:
-    # L⁻¹ dA L⁻ᴴ = L⁻¹dL + (L⁻¹dL)ᴴ, so L⁻¹dL is its lower half: dL = L · half(L⁻¹ dA L⁻ᴴ).  The adjoint, symmetric as
-    # every change of A is:
+    # L⁻¹ dA L⁻ᴴ = L⁻¹dL + (L⁻¹dL)ᴴ, so L⁻¹dL is its lower half: dL = L · half(L⁻¹ dA L⁻ᴴ).  The adjoint L⁻ᴴ X L⁻¹
+    # takes the lower triangle X of Lᴴ gL, and because every change of A is Hermitian, Xᴴ above its diagonal may stand
+    # for one half of it.  (The imaginary part of X's diagonal, which no change of A meets, stays as PyTorch leaves it.)
     L, gL = (out[0].mH, grad[0].mH) if upper else (out[0], grad[0])
-    half = _with_half_diagonal(torch.tril(L.mH @ gL))
-    left = torch.linalg.solve_triangular(L.mH, half, upper=True)
-    gA = torch.linalg.solve_triangular(L, left, upper=False, left=False)
-    return (gA + gA.mH) / 2
+    lower = torch.tril(L.mH @ gL)
+    both = (lower + torch.tril(lower, -1).mH) / 2
+    left = torch.linalg.solve_triangular(L.mH, both, upper=True)
+    return torch.linalg.solve_triangular(L, left, upper=False, left=False)
 
 
 @composite(names="", aten="cholesky.default")
@@ -237,6 +238,8 @@ def householder_product(x: Any, tau: Any) -> Any:
 @composite(names="", aten="ormqr.default")
 def ormqr(x: Any, tau: Any, other: Any, left: bool = True, transpose: bool = False) -> Any:
     """The product of a matrix with the square Q of reflections (or with Qᴴ), on its left or right."""
+    if x.ndim < 2:
+        raise ShapeError(f"ormqr: the reflections must be the columns of a matrix, got shape {tuple(x.shape)}")
     if left:
         return _reflected(x, tau, other, transpose)
     return _reflected(x, tau, other.mH, not transpose).mH  # C Q = (Qᴴ Cᴴ)ᴴ

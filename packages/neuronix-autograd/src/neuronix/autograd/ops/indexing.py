@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd import inplace
-from neuronix.autograd.errors import AxisError
+from neuronix.autograd.errors import ArgumentError, AxisError, DtypeError
 from neuronix.autograd.inplace import unwrap
+from neuronix.autograd.ops.conversions import clone
 from neuronix.autograd.ops.shapes import broadcast_shape, expand_, reshape_, squeeze_
 from neuronix.autograd.primitive import Shape, composite, primitive
 from neuronix.autograd.recording import constant, constant_result
@@ -32,6 +33,7 @@ __all__ = [
     "masked_scatter",
     "masked_select",
     "narrow",
+    "narrow_copy",
     "select",
     "select_scatter",
     "set_item",
@@ -319,12 +321,26 @@ def select(x: Any, dim: int, index: Any) -> Any:
 @composite(names="narrow", aten="narrow.default")
 def narrow(x: Any, dim: int, start: Any, length: int) -> Any:
     """``length`` places of an axis, from ``start`` on."""
+    if x.ndim == 0:
+        raise ArgumentError("narrow: a 0-dim tensor has no axis to take places of")
+    if hasattr(start, "ndim") and (start.ndim or start.dtype.is_floating_point or start.dtype is torch.bool):
+        raise ArgumentError(f"narrow: start must be a 0-dim integral tensor, got {start.dtype}{tuple(start.shape)}")
     index = _along(x, dim, None)[:-1]
     size, start = x.shape[dim], int(start)
+    if not -size <= start <= size:
+        raise AxisError(f"narrow: start ({start}) must be within [{-size}, {size}]")
     start = start + size if start < 0 else start
-    if start < 0 or length < 0 or start + length > size:
-        raise AxisError(f"narrow: start ({start}) + length ({length}) exceeds dimension size ({size})")
+    if length < 0 or start + length > size:
+        raise ArgumentError(f"narrow: start ({start}) + length ({length}) exceeds dimension size ({size})")
     return getitem_(x, (*index, slice(start, start + length)))
+
+
+@composite(names="narrow_copy", aten="narrow_copy.default")
+def narrow_copy(x: Any, dim: int, start: int, length: int) -> Any:
+    """As `narrow`, in memory of its own."""
+    if dim >= x.ndim:
+        raise ArgumentError(f"narrow_copy: dim ({dim}) must be less than the number of axes ({x.ndim})")
+    return clone(narrow(x, dim, start, length))
 
 
 @composite(names="", aten="slice.Tensor")
@@ -376,8 +392,11 @@ def masked_select(x: Any, mask: Any) -> Any:
 @composite(names="masked_scatter", aten="masked_scatter.default")
 def masked_scatter(x: Any, mask: Any, source: Any) -> Any:
     """``x`` with the elements of ``source``, in order, where ``mask`` is true."""
+    mask = unwrap(mask)
+    if mask.dtype is not torch.bool:
+        raise DtypeError(f"masked_scatter: the mask must be of dtype bool, got {mask.dtype}")
     shape = broadcast_shape(x.shape, mask.shape)
-    mask = torch.broadcast_to(unwrap(mask), shape)
+    mask = torch.broadcast_to(mask, shape)
     values = getitem_(reshape_(source, (-1,)), slice(int(mask.sum())))
     return index_put_(expand_(x, shape), [mask], values)
 

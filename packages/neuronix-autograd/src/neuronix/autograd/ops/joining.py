@@ -204,12 +204,16 @@ def flip(x: Any, *axes: Any, dims: Any = None) -> Any:
 @composite(names="fliplr")
 def fliplr(x: Any) -> Any:
     """The columns in reverse order."""
+    if x.ndim < 2:
+        raise ShapeError(f"fliplr: the tensor must have two axes or more, not {x.ndim}")
     return flip_(x, (1,))
 
 
 @composite(names="flipud")
 def flipud(x: Any) -> Any:
     """The rows in reverse order."""
+    if x.ndim < 1:
+        raise ShapeError("flipud: a 0-dim tensor has no rows")
     return flip_(x, (0,))
 
 

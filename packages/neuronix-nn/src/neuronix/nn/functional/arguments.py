@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from neuronix.autograd import ops
 from neuronix.autograd.errors import ArgumentError, DtypeError, ShapeError
 from neuronix.nn.tensor_like import TensorLike
 
-__all__ = ["batched", "of_shape", "rank", "sizes"]
+__all__ = ["batched", "of_shape", "rank", "sizes", "tensors"]
 
 
 def sizes(value: Any, dimensions: int, name: str) -> tuple[int, ...]:
@@ -57,6 +58,11 @@ def rank(value: TensorLike, name: str) -> int:
     if not isinstance(ndim, int):
         raise DtypeError(f"{name}: the input must be a tensor, got {type(value).__name__}")
     return ndim
+
+
+def tensors(*values: Any) -> list[Any]:
+    """The values with torch tensors in the place of numpy's arrays."""
+    return [torch.as_tensor(value) if isinstance(value, np.ndarray) else value for value in values]
 
 
 def batched(input: TensorLike, dimensions: int, name: str) -> tuple[Any, bool]:

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd import CustomTensor, Shape, composite, primitive
-from neuronix.autograd.errors import ArgumentError
-from neuronix.nn.functional.arguments import batched, sizes
+from neuronix.autograd.errors import ArgumentError, DtypeError, ShapeError
+from neuronix.nn.functional.arguments import batched, sizes, tensors
 from neuronix.nn.tensor_like import TensorLike
 
 __all__ = [
@@ -57,9 +57,21 @@ class Geometry(NamedTuple):
 
 def convolution(x: TensorLike, weight: TensorLike, bias: TensorLike | None, geometry: Geometry) -> Any:
     """∂T/∂g: convolution of a batch in any number of dimensions; the functions below spell out its arguments."""
+    if weight.dtype.is_complex:
+        return _complex_convolution(x, weight, bias, geometry)
     if isinstance(weight, CustomTensor) and weight.requires_grad:
         return convolution_(x, weight, bias, geometry)
     return convolution_frozen(x, weight, bias, geometry)
+
+
+def _complex_convolution(x: TensorLike, weight: TensorLike, bias: TensorLike | None, geometry: Geometry) -> Any:
+    """(a + ib) ∗ (c + id) = (a ∗ c − b ∗ d) + i(a ∗ d + b ∗ c): the kernels know real numbers only."""
+    a, b, c, d = torch.real(x), torch.imag(x), torch.real(weight), torch.imag(weight)
+    real_bias, imaginary_bias = (None, None) if bias is None else (torch.real(bias), torch.imag(bias))
+    return torch.complex(
+        convolution(a, c, real_bias, geometry) - convolution(b, d, None, geometry),
+        convolution(a, d, imaginary_bias, geometry) + convolution(b, c, None, geometry),
+    )
 
 
 @primitive
@@ -164,7 +176,9 @@ def _convolve(
     dilation: int | Iterable[int],
     groups: int,
 ) -> CustomTensor:
+    input, weight, bias = tensors(input, weight, bias)
     x, unbatched = batched(input, dimensions, "conv")
+    _check_kernel("conv", dimensions, x, weight, bias)
     steps, spread = sizes(stride, dimensions, "stride"), sizes(dilation, dimensions, "dilation")
     surplus = (0,) * dimensions
     if isinstance(padding, str):
@@ -177,6 +191,21 @@ def _convolve(
         if extra:
             out = out.narrow(axis, extra, out.shape[axis] - extra)
     return out.squeeze(0) if unbatched else out
+
+
+def _check_kernel(name: str, dimensions: int, x: TensorLike, weight: TensorLike, bias: TensorLike | None) -> None:
+    """Refuse a weight of another number of axes, and element types that differ."""
+    if weight.ndim != dimensions + 2:
+        raise ShapeError(
+            f"{name}{dimensions}d: the weight must have {dimensions + 2} axes, got shape {tuple(weight.shape)}"
+        )
+    if weight.dtype is not x.dtype or (bias is not None and bias.dtype is not x.dtype):
+        biased = "" if bias is None else f", bias {bias.dtype}"
+        raise DtypeError(
+            f"{name}{dimensions}d: input and parameters must be of one dtype, got input {x.dtype}{tuple(x.shape)}, "
+            f"weight {weight.dtype}{tuple(weight.shape)}{biased}",
+            hint="convert the input, as in x.to(weight.dtype), or the layer with layer.to(dtype)",
+        )
 
 
 def named_padding(
@@ -290,7 +319,9 @@ def _convolve_transposed(
     groups: int,
     dilation: int | Iterable[int],
 ) -> CustomTensor:
+    input, weight, bias = tensors(input, weight, bias)
     x, unbatched = batched(input, dimensions, "conv_transpose")
+    _check_kernel("conv_transpose", dimensions, x, weight, bias)
     geometry = Geometry(
         stride=sizes(stride, dimensions, "stride"),
         padding=sizes(padding, dimensions, "padding"),

@@ -140,6 +140,8 @@ def embedding(
             "embedding: scale_grad_by_freq isn't supported with sparse gradients", hint="leave out one of the two"
         )
     rank(input, "embedding")
+    if weight.ndim != 2:
+        raise ShapeError(f"embedding: the table must have rows and columns, got shape {tuple(weight.shape)}")
     padding_idx = _counted_from_the_start(padding_idx, weight.shape[0], "embedding")
     if max_norm is not None:
         _shorten(weight, input, max_norm, norm_type)
