@@ -124,6 +124,16 @@ OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {  # of x (3, 4) and y (2, 5)
     "gather of the wrong rank": lambda x, y: x.gather(0, LONG),
     "index_select": lambda x, y: x.index_select(0, LONG + 7),
     "masked_select": lambda x, y: torch.masked_select(x, y > 0),
+    "narrow past the end": lambda x, y: x.narrow(1, 2, 3),
+    "narrow to less than nothing": lambda x, y: x.narrow(1, 2, -1),
+    "narrow from beyond": lambda x, y: x.narrow(1, 5, 0),
+    "narrow from a place that isn't whole": lambda x, y: torch.narrow(x, 0, torch.tensor(0.5), 1),
+    "narrow of a number": lambda x, y: x.sum().narrow(0, 0, 1),
+    "narrow_copy": lambda x, y: torch.narrow_copy(x, 2, 0, 1),
+    "masked_scatter by numbers": lambda x, y: torch.masked_scatter(x, torch.ones(3, 4), y),
+    "flip of the columns of a vector": lambda x, y: torch.fliplr(x[0]),
+    "flip of the rows of a number": lambda x, y: torch.flipud(x.sum()),
+    "ormqr": lambda x, y: torch.ormqr(x[0], x[0], x),
     "gelu": lambda x, y: torch.nn.functional.gelu(x, approximate="exact"),
     "roll": lambda x, y: torch.roll(x, 1, 4),
     "diagonal": lambda x, y: x.diagonal(0, 0, 0),
@@ -164,6 +174,20 @@ def error_of(function: Callable[[], Any]) -> Exception:
     del caught
     error.__traceback__ = error.__cause__ = error.__context__ = None
     return error
+
+
+def test_an_error_that_is_kept_keeps_nothing_in_the_graph() -> None:
+    x, vector, shorter = leaf(3, 4), leaf(4) * 2, torch.ones(3, dtype=torch.float64)
+    failures: dict[str, Callable[[], Any]] = {
+        "by a composite, half-way": lambda: torch.dot(vector, shorter),
+        "inside a function that is taken apart": lambda: torch.nn.functional.max_unpool1d(x, LONG, 2, 2),
+    }
+    for name, function in failures.items():
+        nodes = current_graph().num_nodes()
+        with pytest.raises(RuntimeError) as caught:
+            function()
+        assert current_graph().num_nodes() == nodes, name
+        assert caught.value.__traceback__ is not None
 
 
 @pytest.mark.parametrize(

@@ -373,6 +373,7 @@ ROWS: dict[str, Row] = {
     "indexing.set_item": ("xv", lambda x, v: assigned(x, (ROWS_[:2],), v)),
     "indexing.select": ("x", lambda x: torch.select(x, 1, 2)),
     "indexing.narrow": ("x", lambda x: torch.narrow(x, 1, 1, 2)),
+    "indexing.narrow_copy": ("x", lambda x: torch.narrow_copy(x, 1, 1, 2)),
     "indexing.select_scatter": ("xb", lambda x, b: torch.select_scatter(x, b, 1, 2)),
     "indexing.slice_scatter": ("xb", lambda x, b: torch.slice_scatter(x, b[:, None], 1, 1, 2)),
     "indexing.masked_fill": ("xs", lambda x, s: torch.masked_fill(x, MASK, s)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -473,3 +474,16 @@ class TestHessianProducts:
     ) -> None:
         with pytest.raises(error, match=message):
             ours_product(lambda x: x.exp().sum(), inputs, v)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own forward mode calls it
+@pytest.mark.parametrize("order", [1, 2, 2.5, 3, 3.5, math.inf])
+def test_jvp_of_a_norm_at_zero_is_torchs(order: float) -> None:
+    zeros, direction = torch.zeros(3, dtype=torch.float64), torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
+
+    def norm(x: Any) -> Any:
+        return torch.linalg.vector_norm(x, order)
+
+    _, expected = torch.func.jvp(norm, (zeros,), (direction,))
+    _, received = jvp(norm, (zeros,), (direction,))
+    torch.testing.assert_close(received.data, expected, rtol=0, atol=0)

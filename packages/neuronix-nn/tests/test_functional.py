@@ -370,6 +370,20 @@ def test_convolution_is_one_trilinear_form() -> None:
     assert float((w.data * w.grad).sum()) == pytest.approx(form, rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"])
+@pytest.mark.parametrize("biased", [True, False])
+def test_convolution_of_complex_numbers(name: str, biased: bool, check_against_torch: Callable[..., None]) -> None:
+    dimensions = int(name[-2])
+    generator = torch.Generator().manual_seed(1)
+    shapes = [(2, 4, *(6, 5)[:dimensions]), (4, 2, *(3, 2)[:dimensions]), *([(4,)] if biased else [])]
+    tensors = [torch.randn(shape, generator=generator, dtype=torch.complex128).requires_grad_() for shape in shapes]
+
+    def convolve(*tensors: Any) -> Any:
+        return getattr(F, name)(*tensors, stride=2, padding=1, groups=2)
+
+    check_against_torch(convolve, *tensors)
+
+
 def test_convolution_by_its_definition() -> None:
     """The sum of the docstring, written out with loops."""
     m = Make()

@@ -302,7 +302,7 @@ def vector_norm_wrt_x(grad: Tensor, out: Tensor, x: Tensor, ord: float, dim: Dim
     if ord < 1:
         return torch.sgn(x) * (size ** (ord - 1)).masked_fill(x == 0, 0) * grad * out ** (1 - ord)
     direction = torch.sgn(x) * size ** (ord - 1) if ord < 2 else x * size ** (ord - 2)
-    return direction * (grad / out ** (ord - 1)).masked_fill(out == 0, 0)
+    return direction * (grad / (out ** (ord - 1)).masked_fill(out == 0, math.inf))
 
 
 @composite(names="norm", aten="norm.Scalar norm.ScalarOpt_dim norm.ScalarOpt_dtype norm.ScalarOpt_dim_dtype")
