@@ -50,7 +50,8 @@ def call(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
             bound = _bound(handler, args, kwargs)
             if bound is not None:
                 return handler(*bound[0], **bound[1])
-        if not is_recorded(args, kwargs) or getattr(func, "__module__", "") == "torch.nn.init":  # under no_grad by itself
+        initializes = getattr(func, "__module__", "") == "torch.nn.init"  # which is under no_grad by itself
+        if initializes or not is_recorded(args, kwargs):
             return _wrap(func(*unwrap(args), **unwrap(kwargs)), [*args, *kwargs.values()])
         if kwargs.get("out") is not None:
             raise GradientError(
