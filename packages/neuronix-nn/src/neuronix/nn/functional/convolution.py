@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from neuronix.autograd import CustomTensor, Shape, composite, primitive
+from neuronix.autograd import CustomTensor, Shape, composite, ops, primitive
 from neuronix.autograd.errors import ArgumentError, DtypeError, ShapeError
 from neuronix.nn.functional.arguments import batched, sizes, tensors
 from neuronix.nn.tensor_like import TensorLike
@@ -66,9 +66,9 @@ def convolution(x: TensorLike, weight: TensorLike, bias: TensorLike | None, geom
 
 def _complex_convolution(x: TensorLike, weight: TensorLike, bias: TensorLike | None, geometry: Geometry) -> Any:
     """(a + ib) ∗ (c + id) = (a ∗ c − b ∗ d) + i(a ∗ d + b ∗ c): the kernels know real numbers only."""
-    a, b, c, d = torch.real(x), torch.imag(x), torch.real(weight), torch.imag(weight)
-    real_bias, imaginary_bias = (None, None) if bias is None else (torch.real(bias), torch.imag(bias))
-    return torch.complex(
+    a, b, c, d = ops.real(x), ops.imag(x), ops.real(weight), ops.imag(weight)
+    real_bias, imaginary_bias = (None, None) if bias is None else (ops.real(bias), ops.imag(bias))
+    return ops.complex(
         convolution(a, c, real_bias, geometry) - convolution(b, d, None, geometry),
         convolution(a, d, imaginary_bias, geometry) + convolution(b, c, None, geometry),
     )
