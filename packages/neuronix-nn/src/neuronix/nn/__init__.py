@@ -10,6 +10,8 @@
 | ``activation.py``, ``swish.py``, ``pooling.py``, ``dropout.py``, ``flatten.py`` | the rest |
 | ``recurrent.py``, ``recurrent_cells.py`` | recurrent layers and their single steps |
 | ``attention.py``, ``transformer.py`` | attention, and the layers of the Transformer |
+| ``adoption.py`` | `adopt`: PyTorch models, unchanged |
+| ``saving.py``, ``structure.py`` | `save`, `load` |
 | ``functional/`` | the operations behind them, with their derivative rules |
 | ``init.py`` | initialisation |
 | ``utils/`` | what people expect of ``torch.nn.utils`` |
@@ -58,6 +60,7 @@ from neuronix.nn.pooling import (
 )
 from neuronix.nn.recurrent import GRU, LSTM, RNN
 from neuronix.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell
+from neuronix.nn.saving import load, save
 from neuronix.nn.swish import Swish
 from neuronix.nn.transformer import (
     Transformer,
@@ -127,4 +130,6 @@ __all__ = [
     "errors",
     "functional",
     "init",
+    "load",
+    "save",
 ]

@@ -6,12 +6,22 @@ Every check runs before anything is changed: after an error, parameters, buffers
 from neuronix.autograd.errors import NeuronixError
 
 __all__ = [
+    "CheckpointError",
     "LayerArgumentError",
+    "MissingPackageError",
     "ModuleAttributeError",
     "ModuleKeyError",
     "ModuleTypeError",
     "StateDictError",
 ]
+
+
+class CheckpointError(NeuronixError, RuntimeError, ValueError):
+    """A file can't be written or loaded, or its state doesn't fit; nothing has been loaded."""
+
+
+class MissingPackageError(NeuronixError, ImportError):
+    """A package is needed that an extra of this one installs."""
 
 
 class LayerArgumentError(NeuronixError, ValueError, RuntimeError):
