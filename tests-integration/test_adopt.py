@@ -93,3 +93,25 @@ def test_hugging_face_model(name: str) -> None:
         assert ours.lm_head.weight is ours.transformer.wte.weight
         assert "lm_head.weight" in ours.state_dict()
         assert "lm_head.weight" not in dict(ours.named_parameters())
+
+
+def test_backward_hooks_of_parts_see_what_torchs_see() -> None:
+    torch.manual_seed(0)
+    theirs = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Sequential(torch.nn.Tanh(), torch.nn.Linear(4, 2)))
+    ours = nn.adopt(theirs)
+    seen: dict[str, list[Any]] = {"ours": [], "theirs": []}
+    for side, model in (("theirs", theirs), ("ours", ours)):
+        log = seen[side]
+        for part in ("", "1", "1.0", "1.1"):
+            found = model.get_submodule(part)
+            found.register_full_backward_hook(lambda m, gi, go, part=part, log=log: log.append((part, *gi, *go)))
+            found.register_full_backward_pre_hook(lambda m, go: (2 * go[0],))
+    values = torch.randn(5, 3)
+    theirs(values.clone().requires_grad_()).sum().backward()
+    ours(CustomTensor(values, requires_grad=True)).sum().backward()
+    assert [part for part, *_ in seen["ours"]] == [part for part, *_ in seen["theirs"]] == ["1.1", "1.0", "1", ""]
+    for (_, *received), (_, *expected) in zip(seen["ours"], seen["theirs"], strict=True):
+        for a, b in zip(received, expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-5, atol=1e-5)

@@ -2,7 +2,8 @@
 
 | file | what is in it |
 |---|---|
-| ``module.py``, ``state.py``, ``hooks.py`` | `Module`: parameters, buffers, submodules, state |
+| ``module.py`` | `Module`: parameters, buffers, submodules |
+| ``hooks.py``, ``backward_hooks.py``, ``state.py``, ``moving.py`` | its hooks, its state, moving it |
 | ``parameter.py`` | `Parameter` |
 | ``containers.py`` | `Sequential`, `ModuleList`, `ModuleDict` |
 | ``linear.py``, ``conv.py``, ``partial_conv.py``, ``embedding.py`` | layers with weights |

@@ -19,7 +19,9 @@ from torch import Tensor
 from neuronix.autograd import CustomTensor
 from neuronix.autograd.disguise import Disguised, disguise, reveal, torch_code
 from neuronix.autograd.errors import UnsupportedError
+from neuronix.nn.backward_hooks import Passage
 from neuronix.nn.errors import ModuleTypeError
+from neuronix.nn.hooks import Hook, RemovableHandle
 from neuronix.nn.module import Module
 from neuronix.nn.parameter import Parameter
 
@@ -195,10 +197,33 @@ class Adopted(Module):
         return self.torch_module.register_forward_pre_hook(self._bare(hook), prepend=prepend, with_kwargs=with_kwargs)
 
     def register_forward_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+        self,
+        hook: Callable[..., Any],
+        *,
+        prepend: bool = False,
+        with_kwargs: bool = False,
+        always_call: bool = False,
     ) -> Any:
         """Call ``hook(module, args, output)`` after each ``forward``; see [`Module`][neuronix.nn.Module]."""
-        return self.torch_module.register_forward_hook(self._bare(hook), prepend=prepend, with_kwargs=with_kwargs)
+        return self.torch_module.register_forward_hook(
+            self._bare(hook), prepend=prepend, with_kwargs=with_kwargs, always_call=always_call
+        )
+
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(module, grad_outputs)``; see [`Module`][neuronix.nn.Module]."""
+        return RemovableHandle(self._passes().pre_hooks, Hook(hook), prepend)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(module, grad_inputs, grad_outputs)``; see [`Module`][neuronix.nn.Module]."""
+        return RemovableHandle(self._passes().hooks, Hook(hook), prepend)
+
+    def _passes(self) -> _Passes:
+        if "_own_passes" not in self.__dict__:
+            passes = self.__dict__["_own_passes"] = _Passes(self)
+            self.register_forward_pre_hook(passes.enter)
+            self.register_forward_hook(passes.leave)
+        found: _Passes = self.__dict__["_own_passes"]
+        return found
 
     def _bare(self, hook: Callable[..., Any]) -> Callable[..., Any]:
         def bare(_: torch.nn.Module, *values: Any) -> Any:
@@ -215,6 +240,25 @@ class Adopted(Module):
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *dir(self.torch_module)})
+
+
+class _Passes:
+    """The backward hooks of an adopted module: its calls, also those by the torch module around it, go through here."""
+
+    def __init__(self, module: Adopted) -> None:
+        self.module = module
+        self.hooks: dict[int, Hook] = {}
+        self.pre_hooks: dict[int, Hook] = {}
+        self.calls: list[Passage] = []  # those that are going on
+
+    def enter(self, module: Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        functions = ([hook.function for hook in table.values()] for table in (self.hooks, self.pre_hooks))
+        self.calls.append(Passage(self.module, *functions))
+        return self.calls[-1].enter(args) if self.hooks or self.pre_hooks else args
+
+    def leave(self, module: Module, args: tuple[Any, ...], result: Any) -> Any:
+        passage = self.calls.pop()
+        return passage.leave(result) if self.hooks or self.pre_hooks else result
 
 
 class _Family:

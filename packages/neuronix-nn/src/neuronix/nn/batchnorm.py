@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ class _BatchNorm(Module):
     """Batch normalisation of inputs whose number of axes is one of `_ranks`."""
 
     _ranks: ClassVar[tuple[int, ...]]
+    _version = 2  # since then, batches are counted
 
     weight: Parameter | None  # (num_features,)
     bias: Parameter | None  # (num_features,)
@@ -60,6 +61,10 @@ class _BatchNorm(Module):
         self.register_buffer("running_var", empty() if track_running_stats else None)
         self.register_buffer("num_batches_tracked", count if track_running_stats else None)
         self.reset_parameters()
+
+    def _prepare_state(self, state: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
+        if metadata.get("version", 1) < 2 and self.num_batches_tracked is not None:
+            state.setdefault(f"{prefix}num_batches_tracked", self.num_batches_tracked)
 
     def reset_running_stats(self) -> None:
         """Forget the batches: mean 0, variance 1, none counted."""

@@ -12,6 +12,7 @@ __all__ = [
     "ModuleAttributeError",
     "ModuleKeyError",
     "ModuleTypeError",
+    "ModuleValueError",
     "StateDictError",
 ]
 
@@ -49,6 +50,10 @@ class ModuleKeyError(NeuronixError, KeyError):
 
 class ModuleTypeError(NeuronixError, TypeError):
     """Something that should be a parameter, a buffer, a module or a mode is of another kind."""
+
+
+class ModuleValueError(NeuronixError, ValueError):
+    """A submodule was to be put under no name, or something else in its place."""
 
 
 class StateDictError(NeuronixError, RuntimeError):

@@ -6,7 +6,6 @@ which attributes are parameters, which are buffers and which are submodules.  Ev
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -15,9 +14,9 @@ from torch import Tensor
 
 from neuronix.autograd import CustomTensor
 from neuronix.autograd.errors import UnsupportedError
-from neuronix.nn import state
-from neuronix.nn.errors import ModuleAttributeError, ModuleKeyError, ModuleTypeError, StateDictError
-from neuronix.nn.hooks import RemovableHandle
+from neuronix.nn import hooks, moving, state
+from neuronix.nn.errors import ModuleAttributeError, ModuleKeyError, ModuleTypeError, ModuleValueError
+from neuronix.nn.hooks import Hook, RemovableHandle
 from neuronix.nn.parameter import Parameter
 
 __all__ = ["Module"]
@@ -25,7 +24,7 @@ __all__ = ["Module"]
 M = TypeVar("M", bound="Module")
 
 # What __init__ makes first; asking for it before that means that __init__ wasn't called.
-_TABLES = ("_buffer_names", "_forward_hooks", "_forward_pre_hooks", "_module_names", "_parameter_names", "training")
+_TABLES = ("_buffer_names", "_module_names", "_parameter_names", "training", *hooks.TABLES)
 
 
 class Module:
@@ -56,8 +55,9 @@ class Module:
         ['hidden.weight', 'hidden.bias', 'out.weight', 'out.bias']
 
     Differs from torch:
-        Buffers are plain torch tensors.  There are no backward hooks on modules and no ``state_dict`` hooks; a
-        parameter's own ``register_hook`` is there.  ``load_state_dict`` changes nothing if it raises.
+        Buffers are plain torch tensors.  ``load_state_dict`` changes nothing if it raises, and with ``assign=True``
+        keeps the parameters and replaces their values.  ``to`` and its kin keep the parameters too.  There are no hooks
+        for all modules at once, and no backward hooks of the old kind (``register_backward_hook``).
     """
 
     training: bool
@@ -66,8 +66,17 @@ class Module:
     _parameter_names: dict[str, None]
     _buffer_names: dict[str, bool]  # the value says whether it belongs to the state_dict
     _module_names: dict[str, None]
-    _forward_pre_hooks: dict[int, tuple[Callable[..., Any], bool]]  # the hook, and whether it takes keyword arguments
-    _forward_hooks: dict[int, tuple[Callable[..., Any], bool]]
+    _forward_pre_hooks: dict[int, Hook]
+    _forward_hooks: dict[int, Hook]
+    _backward_pre_hooks: dict[int, Hook]
+    _backward_hooks: dict[int, Hook]
+    _state_dict_pre_hooks: dict[int, Hook]
+    _state_dict_hooks: dict[int, Hook]
+    _load_state_dict_pre_hooks: dict[int, Hook]
+    _load_state_dict_post_hooks: dict[int, Hook]
+
+    _version: int = 1
+    """Stands in the metadata of a state; a class raises it when its state changes."""
 
     def __init__(self) -> None:
         # Past our own __setattr__, which needs these tables.
@@ -76,8 +85,7 @@ class Module:
             _parameter_names={},
             _buffer_names={},
             _module_names={},
-            _forward_pre_hooks={},
-            _forward_hooks={},
+            **{table: {} for table in hooks.TABLES},
         )
 
     # Calling
@@ -94,24 +102,9 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call ``forward``, between the hooks if there are any."""
-        if self._forward_pre_hooks or self._forward_hooks:
-            return self._call_with_hooks(args, kwargs)
+        if self._forward_pre_hooks or self._forward_hooks or self._backward_pre_hooks or self._backward_hooks:
+            return hooks.call_with_hooks(self, args, kwargs)
         return self.forward(*args, **kwargs)
-
-    def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        for hook, with_kwargs in list(self._forward_pre_hooks.values()):
-            changed = hook(self, args, kwargs) if with_kwargs else hook(self, args)
-            if changed is None:
-                continue
-            if with_kwargs:
-                args, kwargs = changed
-            else:
-                args = changed if isinstance(changed, tuple) else (changed,)
-        result = self.forward(*args, **kwargs)
-        for hook, with_kwargs in list(self._forward_hooks.values()):
-            changed = hook(self, args, kwargs, result) if with_kwargs else hook(self, args, result)
-            result = result if changed is None else changed
-        return result
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
@@ -126,10 +119,15 @@ class Module:
         Returns:
             A handle whose ``remove()`` takes the hook away.
         """
-        return RemovableHandle(self._forward_pre_hooks, (hook, with_kwargs), prepend)
+        return RemovableHandle(self._forward_pre_hooks, Hook(hook, with_kwargs), prepend)
 
     def register_forward_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+        self,
+        hook: Callable[..., Any],
+        *,
+        prepend: bool = False,
+        with_kwargs: bool = False,
+        always_call: bool = False,
     ) -> RemovableHandle:
         """Call ``hook(module, args, output)`` after each ``forward``.
 
@@ -137,6 +135,7 @@ class Module:
             hook: What it returns, if it isn't ``None``, takes the place of the output.
             prepend: Put it before the hooks that are there.
             with_kwargs: Call ``hook(module, args, kwargs, output)`` instead.
+            always_call: Call it even if something raises; the output is then ``None`` unless there is one.
 
         Returns:
             A handle whose ``remove()`` takes the hook away.
@@ -149,7 +148,69 @@ class Module:
             ...     _ = layer(torch.zeros(2, 3, 4))
             (2, 12)
         """
-        return RemovableHandle(self._forward_hooks, (hook, with_kwargs), prepend)
+        return RemovableHandle(self._forward_hooks, Hook(hook, with_kwargs, always_call), prepend)
+
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(module, grad_outputs)`` when the gradients of the module's outputs are there.
+
+        Args:
+            hook: Takes a tuple with the gradient of each output, ``None`` for one without; what it returns, if it isn't
+                ``None``, takes the tuple's place.
+            prepend: Put it before the hooks that are there.
+
+        Returns:
+            A handle whose ``remove()`` takes the hook away.
+        """
+        return RemovableHandle(self._backward_pre_hooks, Hook(hook), prepend)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(module, grad_inputs, grad_outputs)`` when the gradients of the module's inputs are there.
+
+        If no input requires grad it is called with those of the outputs, and ``None`` for each input.  While a module
+        has backward hooks, it works on copies of its inputs.
+
+        Args:
+            hook: Takes a tuple with the gradient of each positional argument, ``None`` for one without, and a tuple for
+                the outputs; what it returns, if it isn't ``None``, takes the first tuple's place.
+            prepend: Put it before the hooks that are there.
+
+        Returns:
+            A handle whose ``remove()`` takes the hook away.
+
+        Example:
+            >>> import torch
+            >>> from neuronix import nn
+            >>> from neuronix.autograd import tensor
+            >>> layer = nn.LeakyReLU(0.5)
+            >>> handle = layer.register_full_backward_hook(lambda module, inputs, outputs: print(inputs, outputs))
+            >>> layer(tensor([-1.0, 2.0], requires_grad=True)).sum().backward()
+            (tensor([0.5000, 1.0000]),) (tensor([1., 1.]),)
+        """
+        return RemovableHandle(self._backward_hooks, Hook(hook), prepend)
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(module, prefix, keep_vars)`` before the module's state is collected."""
+        return RemovableHandle(self._state_dict_pre_hooks, Hook(hook))
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(module, state_dict, prefix, metadata)`` once it is collected; it may change ``state_dict``."""
+        return RemovableHandle(self._state_dict_hooks, Hook(hook))
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call a hook before a state is loaded, to rename old keys, say.
+
+        Args:
+            hook: Called as ``hook(module, state_dict, prefix, metadata, strict, missing_keys, unexpected_keys,
+                error_msgs)``; it may change ``state_dict``, which is a copy, and the lists.
+
+        Returns:
+            A handle whose ``remove()`` takes the hook away.
+        """
+        return RemovableHandle(self._load_state_dict_pre_hooks, Hook(hook))
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(module, incompatible_keys)`` once a state is loaded; it may change the two lists."""
+        return RemovableHandle(self._load_state_dict_post_hooks, Hook(hook))
 
     # Registering
 
@@ -359,6 +420,41 @@ class Module:
             raise ModuleAttributeError(f"{target!r} is a {type(found).__name__}, not a parameter")
         return found
 
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer with the dotted name ``target``.
+
+        Raises:
+            ModuleAttributeError: If there is none.
+        """
+        path, _, name = target.rpartition(".")
+        owner = self.get_submodule(path)
+        found = getattr(owner, name)
+        if name not in owner._buffer_names:
+            raise ModuleAttributeError(f"{target!r} is a {type(found).__name__}, not a buffer")
+        return found  # type: ignore[no-any-return]
+
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put a module in the place of the submodule with the dotted name ``target``.
+
+        Args:
+            target: The name; all but its last part must be there.
+            module: The new module.
+            strict: Whether the last part must be there too.
+
+        Raises:
+            ModuleValueError: If the name is empty, or ``module`` isn't one.
+            ModuleAttributeError: If there is no such place.
+        """
+        if not target:
+            raise ModuleValueError("cannot set the submodule without a target name")
+        if not isinstance(module, Module):
+            raise ModuleValueError(f"{target!r} can't become a {type(module).__name__}: a Module is expected")
+        path, _, name = target.rpartition(".")
+        parent = self.get_submodule(path)
+        if (strict or hasattr(parent, name)) and not isinstance(getattr(parent, name), Module):
+            raise ModuleAttributeError(f"{target!r} is a {type(getattr(parent, name)).__name__}, not a module")
+        setattr(parent, name, module)
+
     def apply(self: M, fn: Callable[[Module], Any]) -> M:
         """Call ``fn`` with each module, children first."""
         for module in self.children():
@@ -406,7 +502,7 @@ class Module:
         Args:
             *args: A device, a floating-point dtype (integers stay as they are), both, or a tensor whose device and
                 dtype to take.
-            **kwargs: ``device``, ``dtype``, ``non_blocking``.
+            **kwargs: ``device``, ``dtype``, ``non_blocking``, ``memory_format`` (for tensors of 4 and 5 axes).
 
         Returns:
             The module.
@@ -414,38 +510,40 @@ class Module:
         Raises:
             ModuleTypeError: If the dtype isn't a floating-point or complex one.
         """
-        device, dtype, non_blocking = _destination(*args, **kwargs)
-        if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
-            raise ModuleTypeError(f"to() only accepts floating point or complex dtypes, got {dtype}")
+        return self._apply(moving.mover(*args, **kwargs))
 
-        def move(tensor: Tensor) -> Tensor:
-            follows = tensor.is_floating_point() or tensor.is_complex()
-            return tensor.to(device=device, dtype=dtype if follows else None, non_blocking=non_blocking)
-
-        for parameter in self.parameters():
-            grad = parameter.grad
-            parameter.data = move(parameter.data)
-            if grad is not None:
-                parameter.grad = move(grad)
-        for _, module, name, buffer in self._members("_buffer_names", "", True, False):
-            module.__dict__[name] = move(buffer)
+    def _apply(self: M, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> M:
+        """Put ``fn(tensor)`` in the place of each parameter's values and gradient and of each buffer."""
+        moving.convert(self, fn, recurse)
         return self
+
+    def type(self: M, dst_type: torch.dtype) -> M:
+        """Convert all parameters and buffers, integers too."""
+        return self._apply(lambda tensor: tensor.type(dst_type))
+
+    def to_empty(self: M, *, device: str | torch.device | int | None, recurse: bool = True) -> M:
+        """Move to a device without copying the values: they are whatever is in memory there."""
+        return self._apply(lambda tensor: torch.empty_like(tensor, device=device), recurse)
+
+    def share_memory(self: M) -> M:
+        """Move parameters and buffers to memory that other processes can use."""
+        return self._apply(lambda tensor: tensor.share_memory_())  # type: ignore[no-untyped-call]
 
     def float(self: M) -> M:
         """Move floating-point parameters and buffers to ``torch.float32``."""
-        return self.to(torch.float32)
+        return self._apply(moving.as_dtype(torch.float32))
 
     def double(self: M) -> M:
         """Move floating-point parameters and buffers to ``torch.float64``."""
-        return self.to(torch.float64)
+        return self._apply(moving.as_dtype(torch.float64))
 
     def half(self: M) -> M:
         """Move floating-point parameters and buffers to ``torch.float16``."""
-        return self.to(torch.float16)
+        return self._apply(moving.as_dtype(torch.float16))
 
     def bfloat16(self: M) -> M:
         """Move floating-point parameters and buffers to ``torch.bfloat16``."""
-        return self.to(torch.bfloat16)
+        return self._apply(moving.as_dtype(torch.bfloat16))
 
     def cpu(self: M) -> M:
         """Move parameters and buffers to the CPU."""
@@ -457,17 +555,37 @@ class Module:
 
     # State
 
-    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> OrderedDict[str, Any]:
+    def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
         """Parameters and persistent buffers by their dotted names.
 
         Args:
+            destination: A dictionary to add them to, instead of a new one.
             prefix: Put before each name.
             keep_vars: Give the parameters themselves, not their values.
 
         Returns:
-            Plain torch tensors in torch's order, which share the module's memory.
+            An ordered dictionary of plain torch tensors in torch's order, which share the module's memory.
         """
-        return state.collect(self, prefix, keep_vars)
+        return state.collect(self, destination, prefix, keep_vars)
+
+    def get_extra_state(self) -> Any:
+        """What belongs to the state beside tensors; a class that has such a thing defines this and its twin.
+
+        Raises:
+            UnsupportedError: Here, because there is none.
+        """
+        raise UnsupportedError(f"{type(self).__name__} has no extra state", hint="define get_extra_state in the class")
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take what `get_extra_state` has returned.
+
+        Raises:
+            UnsupportedError: Here, because there is none.
+        """
+        raise UnsupportedError(f"{type(self).__name__} has no extra state", hint="define set_extra_state in the class")
+
+    def _prepare_state(self, state: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
+        """Bring a state of an older version of the class, by ``metadata["version"]``, to what it is now."""
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -491,15 +609,7 @@ class Module:
             >>> nn.Linear(3, 2).load_state_dict(torch.nn.Linear(3, 2).state_dict())
             <All keys matched successfully>
         """
-        if not isinstance(state_dict, Mapping):
-            raise ModuleTypeError(f"expected state_dict to be dict-like, got {type(state_dict).__name__}")
-        plan = state.compare(self, state_dict)
-        problems = plan.problems(strict)
-        if problems:
-            lines = "\n  ".join(problems)
-            raise StateDictError(f"Error(s) in loading state_dict for {self._get_name()}, nothing loaded:\n  {lines}")
-        plan.carry_out(assign)
-        return plan.incompatible
+        return state.load(self, state_dict, strict, assign)
 
     # Showing
 
@@ -536,24 +646,3 @@ def _as_buffer(module: Module, name: str, value: Any) -> Tensor | None:
             hint="a torch tensor or None is required",
         )
     return None if value is None else value.detach() if value.requires_grad else value
-
-
-def _destination(
-    *args: Any,
-    device: torch.device | str | int | None = None,
-    dtype: torch.dtype | None = None,
-    non_blocking: bool = False,
-) -> tuple[torch.device | str | int | None, torch.dtype | None, bool]:
-    """The device and dtype that the arguments of ``to`` mean."""
-    for argument in args:
-        if isinstance(argument, (Tensor, CustomTensor)):
-            device, dtype = argument.device, argument.dtype
-        elif isinstance(argument, torch.dtype):
-            dtype = argument
-        elif isinstance(argument, bool):
-            non_blocking = argument
-        elif isinstance(argument, (str, int, torch.device)):
-            device = argument
-        elif argument is not None:
-            raise ModuleTypeError(f"to(): {argument!r} is neither a device nor a dtype nor a tensor")
-    return device, dtype, non_blocking
