@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from neuronix.autograd import CustomTensor, no_grad, tensor
+from neuronix.autograd import CustomTensor, grad, no_grad, tensor
 from neuronix.autograd.errors import DtypeError, GradientError, ShapeError
 
 
@@ -234,3 +234,41 @@ def test_a_broadcast_operand_gets_its_own_shape() -> None:
     y += b
     y.sum().backward()
     assert_close(b.grad, torch.tensor([2.0, 2.0]))
+
+
+SEVERAL: dict[str, tuple[Callable[[Any], Any], dict[int, bool]]] = {  # for each result whether it may change
+    "qr": (torch.linalg.qr, {0: False, 1: False}),
+    "eigh": (lambda x: torch.linalg.eigh(x + x.mT), {0: False, 1: False}),
+    "svd": (torch.linalg.svd, {0: False, 1: False, 2: False}),
+    "cholesky_ex": (lambda x: torch.linalg.cholesky_ex(x @ x.mT), {0: False}),
+    "inv_ex": (torch.linalg.inv_ex, {0: False}),
+    "slogdet": (torch.linalg.slogdet, {1: True}),
+    "max": (lambda x: x.max(0), {0: True}),
+    "sort": (lambda x: x.sort(1), {0: True}),
+    "var_mean": (lambda x: torch.var_mean(x, 0), {0: True, 1: True}),
+}
+
+
+@pytest.mark.parametrize("recording", [False, True])
+@pytest.mark.parametrize(
+    "name, place, may_change", [(name, *item) for name, (_, places) in SEVERAL.items() for item in places.items()]
+)
+def test_one_of_several_results_that_a_rule_reads_is_protected(
+    name: str, place: int, may_change: bool, recording: bool
+) -> None:
+    function, _ = SEVERAL[name]
+    values = torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+
+    def program(x: Any, gradient: Callable[..., Any]) -> Any:
+        results = function(x)
+        results[place].mul_(2)
+        return gradient(sum((y * y).sum() for y in results if y.requires_grad), x, create_graph=recording)[0]
+
+    ours, theirs = CustomTensor(values.clone(), requires_grad=True), values.clone().requires_grad_()
+    if may_change:
+        assert_close(program(ours, grad).data, program(theirs, torch.autograd.grad).detach(), rtol=1e-10, atol=1e-10)
+        return
+    with pytest.raises(RuntimeError):
+        program(theirs, torch.autograd.grad)
+    with pytest.raises(GradientError, match=f"its result {place} with shape .* has been modified"):
+        program(ours, grad)

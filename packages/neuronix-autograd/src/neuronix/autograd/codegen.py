@@ -286,7 +286,7 @@ def _save(op: Primitive) -> list[str]:
         kept = f"shape_of({source})" if op.keeps_shape_only(name) else source
         lines.append(f"            _node.{saved_slot(name)} = {kept}{condition}")
         if _has_version(op, name):
-            otherwise = f"{_versions(name)}({source})" if _may_hold_tensors(op, name) else "None"
+            otherwise = f"versions_of({source})" if _may_hold_tensors(op, name) else "None"
             version = f"{source}._version if isinstance({source}, Tensor) else {otherwise}"
             lines.append(f"            _node.{name}_version = {f'({version}){condition}' if condition else version}")
     return lines
@@ -297,11 +297,6 @@ def _has_version(op: Primitive, name: str) -> bool:
     if op.keeps_shape_only(name):
         return False
     return name == "out" or op.may_be_tensor(name)
-
-
-def _versions(name: str) -> str:
-    """What tells the versions of several tensors."""
-    return "versions_of_results" if name == "out" else "versions_of"
 
 
 def _may_hold_tensors(op: Primitive, name: str) -> bool:
@@ -356,14 +351,18 @@ def _pullback(op: Primitive, *, conjugate: bool) -> list[str]:
     lines = [f"    {slot} = node.{slot}" for slot in _parent_slots(op)]
     lines += ["    restore = node.restore", *(f"    {saved_slot(n)} = node.{saved_slot(n)}" for n in saved)]
     for n in versioned:
-        now = f"{saved_slot(n)}._version"
-        if _may_hold_tensors(op, n):
-            now = f"({now} if isinstance({saved_slot(n)}, Tensor) else {_versions(n)}({saved_slot(n)}))"
+        now, known = f"{saved_slot(n)}._version", f"node.{n}_version is not None"
+        if n == "out" and _may_hold_tensors(op, n):
+            known = f"{known} and isinstance(out_saved, Tensor)"  # several results are checked when they are read
+        elif _may_hold_tensors(op, n):
+            now = f"({now} if isinstance({saved_slot(n)}, Tensor) else versions_of({saved_slot(n)}))"
         lines += [
-            f"    if node.{n}_version is not None and {now} != node.{n}_version:",
+            f"    if {known} and {now} != node.{n}_version:",
             f"        raise modified(node, {n!r}, {saved_slot(n)}, node.{n}_version)",
         ]
     lines += _rewrap(op, saved)
+    if "out" in versioned and _may_hold_tensors(op, "out"):
+        lines.append("    out_saved = results_to_read(node, out_saved, node.out_version)")
     if conjugate:
         lines.append("    grad = conjugated(grad)")
     for rule in op.distinct_rules:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -224,19 +224,41 @@ def shape_of(value: Any) -> Any:
     return value.shape if isinstance(value, (Tensor, CustomTensor)) else torch.Size()
 
 
-def versions_of(values: Any) -> list[int] | None:
+def versions_of(values: Any) -> list[int | None] | None:
     """How often torch has changed each of several tensors in place; ``None`` where there is none."""
-    if not isinstance(values, (tuple, list)):
+    if not isinstance(values, (tuple, list)) or not any(isinstance(value, Tensor) for value in values):
         return None
-    return [value._version for value in values if isinstance(value, Tensor)] or None
+    return [value._version if isinstance(value, Tensor) else None for value in values]
 
 
-def versions_of_results(values: Any) -> list[int] | None:
-    """As `versions_of`, of an operation's several results, and of those the integer ones alone.
+class _Results(tuple[Any, ...]):
+    """An operation's several results as its rules see them: reading one that was changed in place since raises.
 
-    A rule that keeps positions, as that of ``max``, doesn't need the values beside them, which may change.
+    Those that no rule reads may change: the rule of ``max`` needs the positions, not the values beside them.
     """
-    return versions_of([value for value in values if isinstance(value, Tensor) and not is_differentiable(value.dtype)])
+
+    node: Node
+    versions: list[int | None]
+
+    def __getitem__(self, place: Any) -> Any:
+        for read in range(len(self))[place] if isinstance(place, slice) else [place]:
+            value, version = tuple.__getitem__(self, read), self.versions[read]
+            data = value._data if isinstance(value, CustomTensor) else value
+            if version is not None and data._version != version:
+                raise modified(self.node, f"result {read}", data, version)
+        return tuple.__getitem__(self, place)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[place] for place in range(len(self)))
+
+
+def results_to_read(node: Node, values: Any, versions: Any) -> Any:
+    """What a rule gets for ``out``: of several results (they have several versions) a tuple that is checked."""
+    if not isinstance(versions, list):
+        return values
+    results = _Results(values)
+    results.node, results.versions = node, versions
+    return results
 
 
 def without_version(op: Primitive, error: RuntimeError) -> RuntimeError:
@@ -263,13 +285,13 @@ def changed_behind(op: Primitive, name: str, tensor: CustomTensor) -> GradientEr
 
 def modified(node: Node, name: str, value: Any, version: Any) -> GradientError:
     """The error for a saved value that was changed between the forward and the backward pass."""
-    what = "its result" if name == "out" else f"its argument {name!r}"
+    what = "its result" if name == "out" else f"its {name}" if " " in name else f"its argument {name!r}"
     if isinstance(value, Tensor):
         what = f"{what} with shape {tuple(value.shape)}"
         now: Any = value._version
     else:
         what = f"a tensor of {what}"
-        now = versions_of_results(value) if name == "out" else versions_of(value)
+        now = versions_of(value)
     return GradientError(
         f"{node.name}: {what} is needed for the gradient, but has been modified by an inplace operation since the "
         f"forward pass (version {now}, expected {version})",
@@ -386,12 +408,12 @@ NAMES: dict[str, Any] = {
     "recording_mode": recording_mode,
     "restored": restored,
     "result_in_rule": result_in_rule,
+    "results_to_read": results_to_read,
     "shape_of": shape_of,
     "unwrap_list": unwrap_list,
     "uses_rules_only": uses_rules_only,
     "value_of": value_of,
     "versions_of": versions_of,
-    "versions_of_results": versions_of_results,
     "view_of": view_of,
     "watch_computed": watch_computed,
     "watch_recorded": watch_recorded,
