@@ -200,13 +200,12 @@ def quickstart(session: nox.Session) -> None:
 
 
 @nox.session
-def examples(session: nox.Session) -> None:
-    """Every other program in examples/."""
+@nox.parametrize("name", [nox.param(path.stem, id=path.stem) for path in sorted(ROOT.glob("examples/*.py"))])
+def examples(session: nox.Session, name: str) -> None:
+    """All programs in examples/, or one: nox -s "examples(hessian)"; in seconds: nox -s examples -- --short."""
     install(session, *editable(*PACKAGES), *PROJECTS["autograd"]["project"]["optional-dependencies"]["draw"])
     install(session, *group("examples"))
-    for program in sorted(Path("examples").glob("*.py")):
-        if program.name != "digits.py":  # the session `quickstart`
-            session.run("python", str(program), *session.posargs)
+    session.run("python", f"examples/{name}.py", *session.posargs)
 
 
 @nox.session

@@ -104,9 +104,12 @@ def main() -> None:
     """Train both networks and compare them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=12, help="passes over the training set (default: 12)")
+    parser.add_argument("--short", action="store_true", help="one pass only")
     parser.add_argument("--float32", action="store_true", help="compute in float32 instead of float64")
     parser.add_argument("--output", type=Path, default=Path("quickstart"), help="folder for the pictures")
     options = parser.parse_args()
+    if options.short:
+        options.epochs = 1
     if options.epochs < 1:
         parser.error(f"--epochs must be at least 1, not {options.epochs}")
     options.output.mkdir(parents=True, exist_ok=True)
