@@ -434,5 +434,5 @@ def test_module_dict() -> None:
     assert "b" not in heads
     with pytest.raises(ModuleKeyError, match="it has: a, c"):
         heads["b"]
-    with pytest.raises(ModuleTypeError, match="mapping"):
+    with pytest.raises(ModuleTypeError, match="pair"):
         nn.ModuleDict([nn.ReLU()])  # type: ignore[arg-type]

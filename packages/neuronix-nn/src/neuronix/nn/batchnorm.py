@@ -16,11 +16,14 @@ from neuronix.nn.module import Module
 from neuronix.nn.parameter import Parameter
 from neuronix.nn.tensor_like import TensorLike
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "NormWithStatistics"]
 
 
-class _BatchNorm(Module):
-    """Batch normalisation of inputs whose number of axes is one of `_ranks`."""
+class NormWithStatistics(Module):
+    """A normalisation by the statistics of channels, of inputs whose number of axes is one of `_ranks`.
+
+    It has a weight and a bias for each channel if it is ``affine``, and running statistics if it tracks them.
+    """
 
     _ranks: ClassVar[tuple[int, ...]]
     _version = 2  # since then, batches are counted
@@ -81,11 +84,25 @@ class _BatchNorm(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, input: TensorLike) -> CustomTensor:
-        """Apply the layer; in training, move the running statistics."""
+    def _check_rank(self, input: TensorLike) -> None:
         if rank(input, type(self).__name__) not in self._ranks:
             wanted = " or ".join(f"{ndim}D" for ndim in self._ranks)
             raise ShapeError(f"{type(self).__name__}: expected {wanted} input, got shape {tuple(input.shape)}")
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments."""
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+
+class _BatchNorm(NormWithStatistics):
+    """Batch normalisation."""
+
+    def forward(self, input: TensorLike) -> CustomTensor:
+        """Apply the layer; in training, move the running statistics."""
+        self._check_rank(input)
         counted = self.num_batches_tracked if self.training else None
         momentum = self.momentum
         if momentum is None:  # the mean of all batches so far: the n-th one has the weight 1/n
@@ -103,13 +120,6 @@ class _BatchNorm(Module):
         if counted is not None:
             counted.add_(1)  # last, so that nothing has changed if the input doesn't fit
         return out
-
-    def extra_repr(self) -> str:
-        """The constructor's arguments."""
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-        )
 
 
 class BatchNorm1d(_BatchNorm):

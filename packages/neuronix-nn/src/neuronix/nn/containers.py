@@ -1,24 +1,63 @@
-"""Containers: modules made of modules."""
+"""Containers of modules: a list, a dictionary, and a chain."""
 
 from __future__ import annotations
 
+import operator
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
-from neuronix.nn.errors import ModuleKeyError, ModuleTypeError
+from neuronix.nn.errors import LayerArgumentError, ModuleIndexError, ModuleKeyError, ModuleTypeError
 from neuronix.nn.module import Module
 
-__all__ = ["ModuleDict", "ModuleList", "Sequential"]
+__all__ = ["ModuleDict", "ModuleList", "Sequential", "pairs_of", "position_of"]
+
+L = TypeVar("L", bound="_Listed")
+
+
+def position_of(container: Any, index: Any) -> int:
+    """An index of a container as a position from its beginning.
+
+    Raises:
+        ModuleIndexError: If it is out of range.
+    """
+    position = operator.index(index)
+    if not -len(container) <= position < len(container):
+        raise ModuleIndexError(
+            f"index {position} is out of range: the {type(container).__name__} has {len(container)} entries"
+        )
+    return position % len(container)
+
+
+def pairs_of(name: str, given: Any) -> Iterable[tuple[str, Any]]:
+    """Names and values of a mapping, or of an iterable of pairs.
+
+    Raises:
+        ModuleTypeError: If it is neither.
+        LayerArgumentError: If an element of the iterable isn't a pair.
+    """
+    if not isinstance(given, Iterable):
+        raise ModuleTypeError(f"{name}: an iterable of key/value pairs is expected, got {type(given).__name__}")
+    if hasattr(given, "items"):
+        return list(given.items())
+    pairs = []
+    for number, pair in enumerate(given):
+        if not isinstance(pair, Iterable):
+            raise ModuleTypeError(f"{name}: element #{number} should be a pair, got {type(pair).__name__}")
+        pair = tuple(pair)
+        if len(pair) != 2:
+            raise LayerArgumentError(f"{name}: element #{number} has length {len(pair)}; 2 is required")
+        pairs.append(pair)
+    return pairs
 
 
 class _Listed(Module):
     """Modules whose names are their positions."""
 
-    def _like(self, modules: list[Any]) -> Any:
+    def _like(self: L, modules: list[Any]) -> L:
         """A container of this kind with other modules."""
-        raise NotImplementedError
+        return type(self)(*modules)
 
     def _all(self) -> list[Any]:
         return [self.__dict__[name] for name in self._module_names]
@@ -39,33 +78,61 @@ class _Listed(Module):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return self._like(self._all()[index])
-        return self._all()[index]
+        return self._all()[position_of(self, index)]
 
     def __setitem__(self, index: int, module: Module) -> None:
-        self.add_module(list(self._module_names)[index], module)
+        self.add_module(list(self._module_names)[position_of(self, index)], module)
 
     def __delitem__(self, index: int | slice) -> None:
         modules = self._all()
-        del modules[index]
+        del modules[index if isinstance(index, slice) else position_of(self, index)]
         self._replace(modules)
 
-    def append(self, module: Module) -> Any:
+    def __iadd__(self: L, modules: Iterable[Module]) -> L:
+        return self.extend(modules)
+
+    def append(self: L, module: Module) -> L:
         """Add a module at the end, and return the container."""
         self.add_module(str(len(self)), module)
         return self
 
-    def extend(self, modules: Iterable[Module]) -> Any:
-        """Add modules at the end, and return the container."""
-        for module in list(modules):
+    def extend(self: L, modules: Iterable[Module]) -> L:
+        """Add modules at the end, and return the container.
+
+        Raises:
+            ModuleTypeError: If ``modules`` isn't an iterable of modules; nothing is added then.
+        """
+        if not isinstance(modules, Iterable):
+            raise ModuleTypeError(f"{type(self).__name__}.extend: an iterable is expected, got {modules!r}")
+        added = list(modules)
+        for module in added:
+            if module is not None and not isinstance(module, Module):
+                raise ModuleTypeError(f"{type(module).__name__} is not a Module subclass")
+        for module in added:
             self.append(module)
         return self
 
-    def insert(self, index: int, module: Module) -> Any:
-        """Insert a module before position ``index``."""
+    def insert(self: L, index: int, module: Module) -> L:
+        """Insert a module before position ``index``.
+
+        Raises:
+            ModuleIndexError: If the position is out of range.
+            ModuleTypeError: If ``module`` isn't one.
+        """
+        if not isinstance(module, Module):
+            raise ModuleTypeError(f"{type(module).__name__} is not a Module subclass")
+        if not -len(self) <= index <= len(self):
+            raise ModuleIndexError(f"index {index} is out of range: the {type(self).__name__} has {len(self)} entries")
         modules = self._all()
         modules.insert(index, module)
         self._replace(modules)
         return self
+
+    def pop(self, key: int) -> Any:
+        """Take the module at a position out, and return it."""
+        module = self[key]
+        del self[key]
+        return module
 
 
 class Sequential(_Listed):
@@ -99,8 +166,25 @@ class Sequential(_Listed):
             for position, module in enumerate(modules):
                 self.add_module(str(position), module)
 
-    def _like(self, modules: list[Any]) -> Sequential:
-        return Sequential(*modules)
+    def __add__(self, other: Sequential) -> Sequential:
+        if not isinstance(other, Sequential):
+            raise LayerArgumentError(f"Sequential: only a Sequential can be added, got {type(other).__name__}")
+        return Sequential(*self, *other)
+
+    def __mul__(self, times: int) -> Sequential:
+        return Sequential(*self._repeated(times))
+
+    __rmul__ = __mul__
+
+    def __imul__(self, times: int) -> Sequential:
+        return self.extend(self._repeated(times)[len(self) :])
+
+    def _repeated(self, times: int) -> list[Any]:
+        if not isinstance(times, int):
+            raise ModuleTypeError(f"Sequential: a chain is repeated an integer number of times, not {times!r}")
+        if times <= 0:
+            raise LayerArgumentError(f"Sequential: a chain is repeated a positive number of times, not {times}")
+        return self._all() * times
 
     def forward(self, input: Any) -> Any:
         """Apply the modules in order."""
@@ -128,7 +212,10 @@ class ModuleList(_Listed):
         self.extend(modules or ())
 
     def _like(self, modules: list[Any]) -> ModuleList:
-        return ModuleList(modules)
+        return type(self)(modules)
+
+    def __add__(self, other: Iterable[Module]) -> ModuleList:
+        return ModuleList([*self, *other])
 
     def _shown_children(self) -> list[tuple[str, str]]:
         """Equal neighbours are shown once, as in ``(0-3): 4 x ReLU()``."""
@@ -153,21 +240,18 @@ class ModuleDict(Module):
         ['age', 'name']
     """
 
-    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
         super().__init__()
         self.update(modules or {})
 
-    def update(self, modules: Mapping[str, Module]) -> None:
-        """Add or replace modules.
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+        """Add or replace modules, of a mapping or an iterable of pairs.
 
         Raises:
-            ModuleTypeError: If ``modules`` isn't a mapping.
+            ModuleTypeError: If ``modules`` is neither.
+            LayerArgumentError: If an element isn't a pair.
         """
-        if not isinstance(modules, Mapping):
-            raise ModuleTypeError(
-                f"ModuleDict: a mapping of names to modules is expected, got {type(modules).__name__}"
-            )
-        for name, module in modules.items():
+        for name, module in pairs_of("ModuleDict", modules):
             self[name] = module
 
     def __getitem__(self, key: str) -> Any:
@@ -179,6 +263,7 @@ class ModuleDict(Module):
         self.add_module(key, module)
 
     def __delitem__(self, key: str) -> None:
+        self[key]  # says what there is, if the name isn't
         delattr(self, key)
 
     def __len__(self) -> int:
@@ -189,6 +274,21 @@ class ModuleDict(Module):
 
     def __contains__(self, key: str) -> bool:
         return key in self._module_names
+
+    def pop(self, key: str) -> Any:
+        """Take a module out, and return it.
+
+        Raises:
+            ModuleKeyError: If there is none of that name.
+        """
+        module = self[key]
+        del self[key]
+        return module
+
+    def clear(self) -> None:
+        """Take all modules out."""
+        for name in list(self._module_names):
+            del self[name]
 
     def keys(self) -> Iterable[str]:
         """The names."""

@@ -10,6 +10,7 @@ __all__ = [
     "LayerArgumentError",
     "MissingPackageError",
     "ModuleAttributeError",
+    "ModuleIndexError",
     "ModuleKeyError",
     "ModuleTypeError",
     "ModuleValueError",
@@ -39,6 +40,10 @@ class LayerArgumentError(NeuronixError, ValueError, RuntimeError):
 
 class ModuleAttributeError(NeuronixError, AttributeError):
     """A module has no attribute, or no submodule, of that name."""
+
+
+class ModuleIndexError(NeuronixError, IndexError):
+    """A container has no entry at that position."""
 
 
 class ModuleKeyError(NeuronixError, KeyError):

@@ -8,11 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuronix.autograd import ops
+from neuronix.autograd import CustomTensor, ops
 from neuronix.autograd.errors import ArgumentError, DtypeError, ShapeError
 from neuronix.nn.tensor_like import TensorLike
 
-__all__ = ["batched", "of_shape", "rank", "sizes", "tensors"]
+__all__ = ["batched", "lift", "of_shape", "rank", "sizes", "tensors"]
+
+
+def lift(value: TensorLike) -> CustomTensor:
+    """A tensor of ours, also of what was given as a torch tensor or an array: a constant then."""
+    return value if isinstance(value, CustomTensor) else CustomTensor(value)
 
 
 def sizes(value: Any, dimensions: int, name: str) -> tuple[int, ...]:

@@ -23,13 +23,14 @@ from torch import Tensor
 
 from neuronix.autograd import CustomTensor, Shape, composite, ops, primitive
 from neuronix.autograd.errors import ArgumentError, DtypeError, ShapeError
-from neuronix.nn.functional.arguments import batched, sizes, tensors
+from neuronix.nn.functional.arguments import batched, lift, sizes, tensors
 from neuronix.nn.tensor_like import TensorLike
 
 __all__ = [
     "conv1d",
     "conv2d",
     "conv3d",
+    "conv_tbc",
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
@@ -401,3 +402,11 @@ def conv_transpose3d(
 ) -> CustomTensor:
     """Transposed convolution over three axes; see [`conv_transpose2d`][neuronix.nn.functional.conv_transpose2d]."""
     return _convolve_transposed(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+@composite(names="conv_tbc", aten="conv_tbc.default")
+def conv_tbc(input: TensorLike, weight: TensorLike, bias: TensorLike, pad: int = 0) -> CustomTensor:
+    """`conv1d` with time first: (T, N, C) and a weight (kernel, C, K) give (T', N, K)."""
+    x, kernel = lift(input).permute(1, 2, 0), lift(weight).permute(2, 1, 0)
+    out: CustomTensor = conv1d(x, kernel, bias, padding=pad).permute(2, 0, 1)
+    return out

@@ -1,6 +1,6 @@
 """Normalisation: subtract the mean, divide by the standard deviation, over a batch or over features.
 
-Both kinds are one formula over different axes.  With μ and σ² the mean and variance over these axes of n elements,
+All kinds are one formula over different axes.  With μ and σ² the mean and variance over these axes of n elements,
 
     x̂ = (x − μ) / σ,    σ = √(σ² + ε),    y = w · x̂ + b
 
@@ -23,7 +23,7 @@ from torch import Tensor
 from neuronix.autograd import CustomTensor, composite, ops, primitive
 from neuronix.autograd.errors import ArgumentError, ShapeError
 from neuronix.nn.errors import LayerArgumentError
-from neuronix.nn.functional.arguments import rank
+from neuronix.nn.functional.arguments import lift, rank
 from neuronix.nn.tensor_like import TensorLike
 
 __all__ = ["batch_norm", "layer_norm"]
@@ -54,6 +54,14 @@ def per_channel(ndim: int) -> tuple[int, ...]:
 def as_channels(value: Tensor, ndim: int) -> Tensor:
     """One number for each channel, (C,), in the shape (C, 1, 1, …) that broadcasts against a batch of ``ndim`` axes."""
     return value.reshape((-1, *(1,) * (ndim - 2)))
+
+
+def scaled_channels(x: CustomTensor, weight: TensorLike | None, bias: TensorLike | None) -> CustomTensor:
+    """X · weight + bias, with a number of each for each channel (axis 1)."""
+    shape = (-1, *(1,) * (x.ndim - 2))
+    if weight is not None:
+        x = x * ops.reshape(lift(weight), shape)
+    return x if bias is None else x + ops.reshape(lift(bias), shape)
 
 
 @primitive
@@ -219,13 +227,7 @@ def batch_norm(
 
 def _empty_batch(input: TensorLike, weight: TensorLike | None, bias: TensorLike | None) -> CustomTensor:
     """An empty result, of which weight and bias get zeros as gradients: torch's kernels refuse empty batches."""
-    out: Any = input if isinstance(input, CustomTensor) else CustomTensor(input)
-    shape = (-1, *(1,) * (input.ndim - 2))
-    if weight is not None:
-        out = out * ops.reshape(weight, shape)
-    if bias is not None:
-        out = out + ops.reshape(bias, shape)
-    return out  # type: ignore[no-any-return]
+    return scaled_channels(lift(input), weight, bias)
 
 
 # Over features
