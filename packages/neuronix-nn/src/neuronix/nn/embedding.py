@@ -225,7 +225,7 @@ class EmbeddingBag(Module):
             include_last_offset,
             padding_idx,
         )
-        layer.weight.requires_grad = not freeze
+        layer.requires_grad_(not freeze)
         return layer
 
     def reset_parameters(self) -> None:
