@@ -225,7 +225,7 @@ class EmbeddingBag(Module):
             include_last_offset,
             padding_idx,
         )
-        layer.requires_grad_(not freeze)
+        layer.weight = Parameter(embeddings, requires_grad=not freeze)
         return layer
 
     def reset_parameters(self) -> None:
