@@ -79,7 +79,7 @@ class Optimizer(ABC):
     """Entries that every group has and nobody can change; torch writes them into its saved states."""
 
     takes_lists: ClassVar[bool] = False
-    """Whether `update` also works on a [`TensorList`][neuronix.optim.tensor_list.TensorList]: it treats every entry
+    """Whether `update` also works on a `TensorList` (`tensor_list.py`): it treats every entry
     alike, and uses only methods and functions of tensors."""
 
     def __init__(self, params: Params, defaults: Options) -> None:
