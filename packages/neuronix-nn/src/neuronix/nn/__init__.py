@@ -15,6 +15,7 @@
 | ``recurrent.py``, ``recurrent_cells.py`` | recurrent layers and their single steps |
 | ``attention.py``, ``transformer.py`` | attention, and the layers of the Transformer |
 | ``adoption.py`` | `adopt`: PyTorch models, unchanged |
+| ``conversion.py`` | `from_torch`, `to_torch` |
 | ``saving.py``, ``structure.py`` | `save`, `load` |
 | ``functional/`` | the operations behind them, with their derivative rules |
 | ``init.py`` | initialisation |
@@ -74,6 +75,7 @@ from neuronix.nn.conv import (
     ConvTranspose2d,
     ConvTranspose3d,
 )
+from neuronix.nn.conversion import from_torch, to_torch
 from neuronix.nn.distance import (
     CosineSimilarity,
     PairwiseDistance,
@@ -207,6 +209,8 @@ from neuronix.nn.transformer import (
 )
 
 __all__ = [
+    "from_torch",
+    "to_torch",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
