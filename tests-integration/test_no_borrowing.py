@@ -22,6 +22,10 @@ OURS: dict[tuple[str, str], str] = {
         "neuronix-nn/src/neuronix/nn/conversion.py",
         "_Converter.transfer",
     ): "as the original has it",
+    ("neuronix-nn/src/neuronix/nn/comparing.py", "_torch_pass"): "what compare() compares with is PyTorch",
+    ("neuronix-nn/src/neuronix/nn/comparing.py", "_torch_leaf"): "what compare() compares with is PyTorch",
+    ("neuronix-nn/src/neuronix/nn/comparing.py", "_alone"): "both sides of compare(), each its own tensors",
+    ("neuronix-nn/src/neuronix/nn/comparing.py", "_our_pass"): "a CustomTensor",
 }
 
 

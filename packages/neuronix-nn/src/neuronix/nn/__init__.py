@@ -16,6 +16,7 @@
 | ``attention.py``, ``transformer.py`` | attention, and the layers of the Transformer |
 | ``adoption.py`` | `adopt`: PyTorch models, unchanged |
 | ``conversion.py`` | `from_torch`, `to_torch` |
+| ``comparing.py`` | `compare`: a batch through torch and through Neuronix, layer by layer |
 | ``saving.py``, ``structure.py`` | `save`, `load` |
 | ``functional/`` | the operations behind them, with their derivative rules |
 | ``init.py`` | initialisation |
@@ -62,6 +63,7 @@ from neuronix.nn.batchnorm import (
     BatchNorm2d,
     BatchNorm3d,
 )
+from neuronix.nn.comparing import Comparison, LayerDifference, compare
 from neuronix.nn.containers import (
     ModuleDict,
     ModuleList,
@@ -209,6 +211,9 @@ from neuronix.nn.transformer import (
 )
 
 __all__ = [
+    "Comparison",
+    "LayerDifference",
+    "compare",
     "from_torch",
     "to_torch",
     "AdaptiveAvgPool1d",
