@@ -22,6 +22,8 @@ import time
 from importlib.metadata import version
 from typing import NamedTuple
 
+import pages
+
 LIMIT = 0.100  # seconds that neuronix.autograd may add
 PACKAGES = ("torch", "neuronix.autograd", "neuronix.nn", "neuronix.losses", "neuronix.optim")
 PROGRAM = """
@@ -81,16 +83,19 @@ def measure(rounds: int) -> Figures:
     return Figures(imports, difference, 3 * rounds)
 
 
-def show(figures: Figures) -> None:
-    """Print the table."""
-    print(f"{'import':<20}{'adds':>10}{'limit':>10}")
-    for name, seconds in figures.imports.items():
-        limit = f"{LIMIT * 1e3:.0f} ms" if name == "neuronix.autograd" else ""
-        print(f"{name:<20}{seconds * 1e3:>7.0f} ms{limit:>10}")
-    print(
-        f"Whole processes differ by {figures.whole_difference * 1e3:.0f} ms, with neuronix.autograd and without it "
+def show(figures: Figures) -> str:
+    """Print the table, and return it."""
+    rows = [
+        [f"`{name}`", f"{seconds * 1e3:.0f}", f"{LIMIT * 1e3:.0f}" if name == "neuronix.autograd" else ""]
+        for name, seconds in figures.imports.items()
+    ]
+    text = (
+        f"{pages.table(['import', 'adds, ms', 'limit, ms'], rows)}\n\n"
+        f"Whole processes differ by {figures.whole_difference * 1e3:.0f} ms, with `neuronix.autograd` and without it "
         f"(medians; {figures.processes} processes)."
     )
+    print(text)
+    return text
 
 
 def main() -> None:
@@ -98,10 +103,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="exit with 1 if the limit is missed")
     parser.add_argument("--rounds", type=int, default=7, help="processes of each kind (default: 7)")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     options = parser.parse_args()
     print(f"Python {platform.python_version()}, torch {version('torch')}")
     figures = measure(options.rounds)
-    show(figures)
+    text = show(figures)
+    if options.write:
+        pages.write("import", text)
     if options.check and figures.added > LIMIT:
         print("Over the limit: measured once more, in case the machine was busy.")
         figures = measure(2 * options.rounds)

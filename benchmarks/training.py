@@ -22,15 +22,13 @@ loss and backward alone, so that a quicker optimizer doesn't pay for a slower en
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import pages
 import torch
-from timing import Comparison, Program, compare
+from timing import Comparison, Program, Row, measure, report
 from tqdm import tqdm
 from workloads import NEURONIX, PYTORCH, WORKLOADS, Training, chain, live_graph
 
@@ -42,17 +40,6 @@ LIMITS: dict[str, tuple[float, float]] = {
     "gpt": (1.05, 1.08),
 }
 CHAIN_LIMIT = 1.15
-AGAIN = 2  # how often a missed limit is measured again, each time for longer
-
-
-class Row(NamedTuple):
-    """What is measured, and the ratio that is promised."""
-
-    workload: str
-    part: str
-    limit: float | None
-    ours: Program
-    theirs: Program
 
 
 def chain_rows(name: str) -> Iterator[Row]:
@@ -107,29 +94,6 @@ ROWS: dict[str, Callable[[str], Iterator[Row]]] = {
 }
 
 
-def measure(row: Row, seconds: float, check: bool) -> Comparison:
-    """Time a row; a limit that seems to be missed is only missed if longer measurements say so too."""
-    result = compare(row.ours, row.theirs, seconds)
-    for attempt in range(AGAIN if check else 0):
-        if row.limit is None or result.ratio <= row.limit:
-            break
-        result = compare(row.ours, row.theirs, seconds * 2 ** (attempt + 1))
-    return result
-
-
-def line(row: Row, result: Comparison) -> list[str]:
-    """A line of the table."""
-    return [
-        row.workload,
-        row.part,
-        f"{result.ours * 1e3:.2f}",
-        f"{result.theirs * 1e3:.2f}",
-        f"{result.ratio:.2f}",
-        "" if row.limit is None else f"{row.limit:.2f}",
-        str(result.pairs),
-    ]
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -150,24 +114,7 @@ def main() -> None:
     for name in tqdm(chosen, desc="training", leave=False, disable=not sys.stderr.isatty()):
         rows = phase_rows(name) if options.phases else ROWS[name](name)
         measured += [(row, measure(row, options.seconds, options.check)) for row in rows]
-    heads = ["workload", "part", "Neuronix, ms", "PyTorch, ms", "ratio", "limit", "pairs"]
-    table = pages.table(heads, [line(*pair) for pair in measured])
-    print(f"{pages.machine()}\n\n{table}")
-    if options.json:
-        records = [
-            {"workload": row.workload, "part": row.part, "limit": row.limit, **result._asdict()}
-            for row, result in measured
-        ]
-        options.json.write_text(json.dumps({"machine": pages.machine(), "rows": records}, indent=2) + "\n")
-    if options.write:
-        pages.write("phases" if options.phases else "training", f"{pages.machine()}\n\n{table}")
-    missed = [
-        f"{row.workload} ({row.part}): {result.ratio:.2f} > {row.limit:.2f}"
-        for row, result in measured
-        if row.limit is not None and result.ratio > row.limit
-    ]
-    if options.check and missed:
-        raise SystemExit("limit missed: " + ", ".join(missed))
+    report("phases" if options.phases else "training", ["workload", "part"], measured, options)
 
 
 if __name__ == "__main__":

@@ -108,8 +108,9 @@ class Places:
             return inputs
         if isinstance(value, Tensor):
             return [self._add(value)]
-        # A number that is zero turns something off (weight decay, momentum), and then the graph is another one.
-        if number and isinstance(value, float) and value:
+        # A number that is zero turns something off (weight decay, momentum): then the graph is another one.  Not so a
+        # learning rate, with which a schedule may begin or end.
+        if number and isinstance(value, float) and (value or number[1] == "lr"):
             return [self._add_number(number, value)]
         if number and type(value) is tuple and value and all(isinstance(item, float) and item for item in value):
             return [self._add_number((*number, n), item) for n, item in enumerate(value)]

@@ -197,14 +197,34 @@ def _check_nothing_escaped(tracer: Any, known: Sequence[Tensor]) -> None:
             gc.collect()  # what hangs together in a cycle isn't kept by anybody
     proxies = [getattr(tracer.tensor_tracker[tensor], "proxy", None) for tensor in escaped]
     label = next((proxy.node.meta.get("neuronix") for proxy in proxies if proxy is not None), None)
-    origin = (
-        "" if label is None else f", made by {label.name or 'the step'}" + (f" ({label.line})" if label.line else "")
-    )
+    origin = "" if label is None else f", made by {label.name or 'the step'} ({label.line or 'line unknown'})"
+    for tensor in escaped:
+        _take_out(tensor, escaped)
     raise CompileError(
         f"compile: the step keeps a tensor of shape {tuple(escaped[0].shape)}{origin}, in something that isn't in "
         "`state`; compiled code couldn't put a new one there",
         hint="put what keeps it into `state` (the optimizer, say), or return it from the step and keep it outside",
     )
+
+
+def _take_out(value: Any, ours: list[Any]) -> None:
+    """Take a stand-in that the step has left behind out of the dicts and lists that hold it, save for ``ours``.
+
+    What an object holds as an attribute stays: nobody knows what was there before.
+    """
+    for holder in gc.get_referrers(value):
+        if isinstance(holder, CustomTensor):
+            _take_out(holder, ours)
+        elif type(holder) is list and holder is not ours:
+            holder[:] = [item for item in holder if item is not value]
+        elif type(holder) is dict and not any(_attributes(x) is holder for x in gc.get_referrers(holder)):
+            for name in [name for name, item in holder.items() if item is value]:
+                del holder[name]
+
+
+def _attributes(x: Any) -> Any:
+    """Return an object's attributes, if it has a dict for them."""
+    return getattr(x, "__dict__", None)
 
 
 def _name_inputs(graph: Any, places: Places) -> list[int]:
