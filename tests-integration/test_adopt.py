@@ -115,3 +115,39 @@ def test_backward_hooks_of_parts_see_what_torchs_see() -> None:
             torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-5, atol=1e-5)
+
+
+class MixedPrecision(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 4, 3)
+        self.layer = torch.nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True)
+        self.head = torch.nn.Linear(4, 3)
+
+    def forward(self, x: Any, y: Any) -> Any:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            x = self.layer(self.conv(x).flatten(2).mT).mean(1)
+            x += 1
+            scores = self.head(x)
+            assert scores.dtype is torch.bfloat16
+            return torch.nn.functional.cross_entropy(scores.float(), y)
+
+
+def test_autocast_casts_as_in_torch() -> None:
+    """The casts are recorded.
+
+    Gradients are sums of bfloat16 numbers, of 8 bits, in another order than torch's: equal to 2⁻⁷ of the largest.
+    """
+    torch.manual_seed(0)
+    theirs = MixedPrecision()
+    ours = nn.adopt(theirs)
+    x, y = torch.randn(2, 1, 6, 6), torch.tensor([0, 1])
+    loss, expected = ours(x, y), theirs(x, y)
+    assert_close(loss.data, expected.detach(), rtol=1e-5, atol=1e-5)
+    loss.backward()
+    expected.backward()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert a.grad is not None
+        assert b.grad is not None
+        assert a.grad.dtype is torch.float32
+        assert (a.grad - b.grad).abs().max() <= b.grad.abs().max() * 2**-7

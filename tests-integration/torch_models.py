@@ -633,3 +633,28 @@ class Losses(nn.Module):
         soft = F.kl_div(F.log_softmax(s / 2, -1), F.softmax(t / 2, -1), reduction="batchmean")
         ce = F.cross_entropy(s[0], y, label_smoothing=0.1, weight=torch.ones(5, dtype=s.dtype))
         return soft + ce + F.smooth_l1_loss(s, t) + F.huber_loss(s, t) + F.mse_loss(s, t.detach())
+
+
+@model(lambda: (torch.tensor([1, 2, 4, 5, 4, 3, 2, 9]), torch.tensor([0, 4])))
+class BagClassifier(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.EmbeddingBag(10, 4, mode="mean")
+        self.fc = nn.Linear(4, 3)
+        self.fc.weight.data.uniform_(-0.5, 0.5)
+
+    def forward(self, text: Any, offsets: Any) -> Any:
+        return F.log_softmax(self.fc(self.embedding(text, offsets)), dim=1)
+
+
+@model(lambda: torch.tensor([[1, 2, 3, 0], [4, 5, 0, 0]]))
+class PackedSequences(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.rnn = nn.Embedding(7, 4, padding_idx=0), nn.LSTM(4, 3, batch_first=True)
+
+    def forward(self, tokens: Any) -> Any:
+        lengths = (tokens != 0).sum(1)
+        packed = nn.utils.rnn.pack_padded_sequence(self.embedding(tokens), lengths, batch_first=True)
+        out, (h, _) = self.rnn(packed)
+        return nn.utils.rnn.pad_packed_sequence(out, batch_first=True)[0], h

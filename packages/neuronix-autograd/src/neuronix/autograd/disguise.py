@@ -24,8 +24,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-from neuronix.autograd import backward, torch_function
+from neuronix.autograd import backward, fallback, torch_function
 from neuronix.autograd.errors import UnsupportedError
+from neuronix.autograd.inplace import is_recorded
 from neuronix.autograd.modes import enable_grad, is_grad_enabled, no_grad
 from neuronix.autograd.registry import TORCH_FUNCTIONS
 from neuronix.autograd.tensor import CustomTensor
@@ -174,6 +175,8 @@ def _computed(func: Callable[..., Any], args: Any, kwargs: Any, disguises: dict[
             return _attribute(func, first, args, name)
         if getattr(Tensor, name, None) is func and hasattr(CustomTensor, name):
             return getattr(first, name)(*args[1:], **kwargs)
+    if torch._C._is_any_autocast_enabled() and is_recorded(args, kwargs):
+        return fallback.call(func, args, kwargs)  # torch's dispatcher casts, and the casts are recorded
     return torch_function.call(func, args, kwargs)
 
 

@@ -165,7 +165,10 @@ _keys: ContextVar[tuple[Any, Any]] = ContextVar("keys_of_entry")
 
 @contextmanager
 def _keys_of_entry() -> Iterator[None]:
-    token = _keys.set((torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()))
+    excluded = torch._C._dispatch_tls_local_exclude_set()
+    for key in (torch._C.DispatchKey.AutocastCPU, torch._C.DispatchKey.AutocastCUDA):
+        excluded = excluded | torch._C.DispatchKeySet(key)  # torch.autocast has cast already, on the stand-ins
+    token = _keys.set((torch._C._dispatch_tls_local_include_set(), excluded))
     try:
         yield
     finally:

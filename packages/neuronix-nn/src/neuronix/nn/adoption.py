@@ -80,7 +80,7 @@ def _check(module: Any) -> None:
         if part._backward_hooks or part._backward_pre_hooks:
             raise UnsupportedError(
                 f"{where} has backward hooks, which only torch's own differentiation calls",
-                hint="remove them, and put hooks on the adopted parameters: parameter.register_hook(...)",
+                hint="remove them, and register them on the adopted modules",
             )
         for key, parameter in part._parameters.items():
             if torch.nn.parameter.is_lazy(parameter):
