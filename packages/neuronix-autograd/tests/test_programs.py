@@ -104,8 +104,8 @@ class Program:
     def change(self, number: int, function: Callable[[Any], Any], functional: Callable[[Any], Any]) -> None:
         """Change a tensor in place on our side, if it may be changed; on PyTorch's side replace it."""
         target = self.ours[number]
-        if not target.requires_grad and any(x is not target and shares(x, target) for x in self.ours):
-            return  # constants and their views change together, as in torch
+        if any(x is not target and shares(x, target) for x in self.ours):
+            return  # a tensor and its views change together, as in torch: see test_inplace_views.py
         before = target.data.clone()
         try:
             changed = function(target)

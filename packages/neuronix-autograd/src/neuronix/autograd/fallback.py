@@ -95,6 +95,8 @@ def call(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
     Raises:
         UnsupportedError: If something that it is made of has no rule.
     """
+    name = getattr(func, "__name__", repr(func))
+    changed = args[0] if args and (name.endswith("_") or kwargs.get("inplace")) else None
     entered: dict[int, tuple[Any, Any, _StandIn]] = {}  # by the stand-in: what it is in torch, what was given, itself
 
     def enter(value: Any) -> Any:
@@ -103,7 +105,12 @@ def call(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
         for functional, given, _ in entered.values():
             if given is value:
                 return functional
-        stand_in = _StandIn(value if isinstance(value, CustomTensor) else new_result(value.detach(), None))
+        if not isinstance(value, CustomTensor):
+            stand_in = _StandIn(new_result(value.detach(), None))
+        elif value is changed:  # in memory of their own, because the operations inside may save the old values
+            stand_in = _StandIn(new_result(value._data.clone(), value._node))
+        else:
+            stand_in = _StandIn(value)
         functional = torch._to_functional_tensor(stand_in)
         entered[id(functional)] = (functional, value, stand_in)
         return functional
@@ -127,7 +134,7 @@ def call(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
             for functional, given, stand_in in entered.values()
             if (now := _current(functional)) is not stand_in
         ]
-        _write_back(changes, getattr(func, "__name__", repr(func)))
+        _write_back(changes, name)
         return tree_map(leave, result)
 
 

@@ -5,7 +5,7 @@ One declaration (see ``primitive.py``) fills all three tables; ``torch_function.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -51,7 +51,7 @@ def register(function: Callable[..., Any], name: str, names: str | None, aten: s
             place, _, last = path.rpartition(".")
             if place == "Tensor":
                 setattr(CustomTensor, last, function)
-            _derive_in_place(last, function)
+            _derive_in_place(last, function, (torch.Tensor,) if place == "Tensor" else _PLACES)
             continue
         spelled = [getattr(place, torch_name) for place in _PLACES if callable(getattr(place, torch_name, None))]
         method = getattr(torch.Tensor, torch_name, None)
@@ -63,7 +63,7 @@ def register(function: Callable[..., Any], name: str, names: str | None, aten: s
             _enter(TORCH_FUNCTIONS, torch_function, function, f"torch's {torch_name}")
         if method is not None:
             setattr(CustomTensor, torch_name, property(function) if is_attribute else function)
-        _derive_in_place(torch_name, function)
+        _derive_in_place(torch_name, function, (torch.Tensor, *_PLACES))
     for overload in aten.split():
         _enter(ATEN, overload, function, f"aten.{overload}")
 
@@ -78,16 +78,16 @@ def _enter(table: dict[Any, Callable[..., Any]], key: Any, function: Callable[..
     table[key] = function
 
 
-def _derive_in_place(name: str, function: Callable[..., Any]) -> None:
-    """Derive the in-place functions and the in-place method that torch has beside ``name``."""
+def _derive_in_place(name: str, function: Callable[..., Any], places: Sequence[Any]) -> None:
+    """Derive the in-place functions and the in-place method that torch has beside ``name``, in the same places."""
     if name.startswith("__r"):
         return
     in_place = f"__i{name[2:]}" if name.startswith("__") else f"{name}_"
-    twins = [twin for place in (torch.Tensor, *_PLACES) if callable(twin := getattr(place, in_place, None))]
+    twins = [twin for place in places if callable(twin := getattr(place, in_place, None))]
     if not twins or in_place in CustomTensor.__dict__:
         return
     method = inplace.method(function, in_place)
     for twin in twins:
         TORCH_FUNCTIONS.setdefault(twin, method)
-    if hasattr(torch.Tensor, in_place):
+    if torch.Tensor in places and hasattr(torch.Tensor, in_place):
         setattr(CustomTensor, in_place, method)

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronix.autograd import fallback
+from neuronix.autograd import fallback, inplace
 from neuronix.autograd.errors import GradientError
 from neuronix.autograd.inplace import is_recorded, unwrap
 from neuronix.autograd.registry import TORCH_FUNCTIONS
-from neuronix.autograd.tensor import CustomTensor, new_result, version_of
+from neuronix.autograd.tensor import CustomTensor, new_result
 
 __all__ = ["call"]
 
@@ -50,8 +50,11 @@ def call(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
             bound = _bound(handler, args, kwargs)
             if bound is not None:
                 return handler(*bound[0], **bound[1])
+        name = getattr(func, "__name__", "")
         initializes = getattr(func, "__module__", "") == "torch.nn.init"  # which is under no_grad by itself
         if initializes or not is_recorded(args, kwargs):
+            if name.endswith("_") and args and not initializes:
+                inplace.check_unrecorded(args[0], name)
             return _wrap(func(*unwrap(args), **unwrap(kwargs)), [*args, *kwargs.values()])
         if kwargs.get("out") is not None:
             raise GradientError(
@@ -59,6 +62,10 @@ def call(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
                 "one of the arguments requires grad",
                 hint="assign the result instead",
             )
+        if name.endswith("_") and args and isinstance(args[0], CustomTensor):
+            changed = inplace.other_change(name, args[0], args[1:], kwargs)
+            if changed is not None:
+                return changed
         return fallback.call(func, args, kwargs)
     except Exception as error:
         _forget_locals(error)
@@ -115,13 +122,23 @@ def _wrap(value: Any, arguments: Sequence[Any]) -> Any:
     if isinstance(value, Tensor):
         for argument in arguments:
             if isinstance(argument, CustomTensor) and argument._data is value:
-                argument._version = version_of(value)
+                inplace.note_change(argument)
                 return argument
-        return new_result(value, None)
+        result = new_result(value, None)
+        if value._base is not None:  # a view: of which argument, if it is one's
+            for argument in arguments:
+                if isinstance(argument, CustomTensor) and _shares_memory(argument._data, value):
+                    argument.add_view(result)
+                    break
+        return result
     if isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
         items = [_wrap(item, arguments) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return value
+
+
+def _shares_memory(one: Tensor, other: Tensor) -> bool:
+    return one is other._base or (one._base is not None and one._base is other._base)
 
 
 def name_of(func: Callable[..., Any]) -> str:

@@ -49,15 +49,12 @@ def to_dense_wrt_x(grad: Tensor) -> Tensor:
     return grad
 
 
-@primitive(view=True, names="contiguous")
-def contiguous(x: Tensor, memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:
-    """The same elements, in order in memory; copied only if they aren't."""
-    return x.contiguous(memory_format=memory_format)
-
-
-@contiguous.vjp("x")
-def contiguous_wrt_x(grad: Tensor) -> Tensor:
-    return grad
+@composite(names="contiguous")
+def contiguous(x: Any, memory_format: torch.memory_format = torch.contiguous_format) -> Any:
+    """The same elements, in order in memory: the tensor itself if they are, else a copy."""
+    if isinstance(x, CustomTensor) and x.is_contiguous(memory_format=memory_format):
+        return x
+    return clone(x, memory_format=memory_format)
 
 
 @composite(names="positive __pos__", aten="alias.default")

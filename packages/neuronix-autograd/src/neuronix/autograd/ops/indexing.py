@@ -295,7 +295,16 @@ _assign = inplace.method(set_item, "__setitem__")
 
 def _setitem(x: CustomTensor, index: Any, value: Any) -> None:
     """``x[index] = value``: differentiated, and refused where that is impossible."""
-    _assign(x, index, constant(value))
+    if not _is_there_already(x, index, value):
+        _assign(x, index, constant(value))
+
+
+def _is_there_already(x: CustomTensor, index: Any, value: Any) -> bool:
+    """Whether ``value`` is the very part of ``x``: the end of ``x[0] *= 2``, which has changed ``x`` by then."""
+    if not isinstance(value, CustomTensor) or value._base is None or value._base not in {x, x._base}:
+        return False
+    there, part = x._data[unwrap(index)], value._data
+    return there.data_ptr() == part.data_ptr() and there.shape == part.shape and there.stride() == part.stride()
 
 
 TORCH_FUNCTIONS[torch.Tensor.__setitem__] = _setitem

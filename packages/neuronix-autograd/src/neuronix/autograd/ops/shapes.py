@@ -23,6 +23,7 @@ from neuronix.autograd.tensor import CustomTensor
 
 __all__ = [
     "as_strided",
+    "as_strided_scatter",
     "atleast_1d",
     "atleast_2d",
     "atleast_3d",
@@ -448,6 +449,41 @@ def as_strided_wrt_x(
     return memory.index_select(0, own.reshape(-1).to(grad.device)).reshape(source[0])
 
 
+@primitive
+def as_strided_scatter_(
+    x: Tensor,
+    src: Tensor,
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    storage_offset: int,
+    source: tuple[Any, ...],
+) -> Tensor:
+    """``x`` with the elements of ``src`` in the places that such a view of it has."""
+    return torch.as_strided_scatter(x, src, size, stride, storage_offset)
+
+
+@as_strided_scatter_.vjp("x")
+def as_strided_scatter_wrt_x(
+    grad: Tensor, size: tuple[int, ...], stride: tuple[int, ...], storage_offset: int, source: tuple[Any, ...]
+) -> Tensor:
+    # what was written over has no influence
+    taken, own = _places(size, stride, storage_offset), _places(*source)
+    extent = max(_extent(size, stride, storage_offset), _extent(*source))
+    written = torch.zeros(extent, dtype=torch.bool).index_fill(0, taken.reshape(-1), True)
+    return grad.masked_fill(written[own].to(grad.device), 0)
+
+
+@as_strided_scatter_.vjp("src")
+def as_strided_scatter_wrt_src(
+    grad: Tensor, size: tuple[int, ...], stride: tuple[int, ...], storage_offset: int, source: tuple[Any, ...]
+) -> Tensor:
+    # grad lies in memory as x did, and the view is taken of that
+    taken, own = _places(size, stride, storage_offset), _places(*source)
+    extent = max(_extent(size, stride, storage_offset), _extent(*source))
+    memory = grad.new_zeros((extent,)).index_copy(0, own.reshape(-1).to(grad.device), grad.reshape(-1))
+    return memory.index_select(0, taken.reshape(-1).to(grad.device)).reshape(size)
+
+
 def _places(size: Sequence[int], stride: Sequence[int], offset: int) -> Tensor:
     """Where in memory the elements of a tensor with these steps are."""
     places = torch.full((), offset, dtype=torch.long)
@@ -474,24 +510,52 @@ def as_strided(x: Any, size: Sequence[int], stride: Sequence[int], storage_offse
     Returns:
         The view.
     """
-    values = unwrap(x)
-    offset = values.storage_offset() if storage_offset is None else storage_offset
-    source = (tuple(values.shape), values.stride(), values.storage_offset())
-    return as_strided_(x, tuple(size), tuple(stride), offset, source)
+    return as_strided_(x, *_steps(unwrap(x), size, stride, storage_offset))
 
 
-@composite(names="", aten="unfold.default unfold_copy.default")
-def windows(x: Any, dimension: int, size: int, step: int) -> Any:
+def _steps(x: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None) -> tuple[Any, ...]:
+    """How a view lies in memory, and how ``x`` itself does."""
+    offset = x.storage_offset() if storage_offset is None else storage_offset
+    return tuple(size), tuple(stride), offset, (tuple(x.shape), x.stride(), x.storage_offset())
+
+
+@composite(names="as_strided_scatter", aten="as_strided_scatter.default")
+def as_strided_scatter(
+    x: Any, src: Any, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+) -> Any:
+    """``x`` with ``src`` in the places of a view: what `as_strided` takes from there is ``src``.
+
+    Args:
+        x: Tensor whose own elements don't overlap.
+        src: The elements to write, of the shape ``size``.
+        size: The shape of the view.
+        stride: For each axis the step in memory.
+        storage_offset: Where in memory it begins; by default where ``x`` does.
+
+    Returns:
+        A tensor of the shape of ``x``.
+
+    Differs from torch:
+        The gradient with respect to ``x`` is zero where ``src`` was written; in torch 2.13 it is zero everywhere else.
+    """
+    return as_strided_scatter_(x, src, *_steps(unwrap(x), size, stride, storage_offset))
+
+
+@primitive(view=True, aten="unfold.default unfold_copy.default")
+def windows(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of ``size`` along an axis, ``step`` apart, with their elements as last axis (``torch.Tensor.unfold``)."""
-    values = unwrap(x)
-    if not values.ndim:
-        return expand_(x, (size,))
-    axis = axis_of(dimension, values.ndim, "unfold")
-    places = torch.arange(values.shape[axis], device=values.device).unfold(0, size, step)  # (windows, size)
-    taken = reshape_(
-        torch.index_select(x, axis, places.reshape(-1)), (*x.shape[:axis], *places.shape, *x.shape[axis + 1 :])
-    )
-    return movedim(taken, axis + 1, -1)
+    return x.unfold(dimension, size, step)
+
+
+@windows.vjp("x")
+def windows_wrt_x(grad: Tensor, x: Shape, dimension: int, size: int, step: int) -> Tensor:
+    if not x:  # of a number
+        return grad.sum()
+    axis = dimension % len(x)
+    places = torch.arange(x[axis], device=grad.device).unfold(0, size, step)  # (windows, size)
+    # the elements of all windows in a row along the axis, each to be added at its place
+    in_a_row = grad.movedim(-1, axis + 1).reshape((*x[:axis], places.numel(), *x[axis + 1 :]))
+    return grad.new_zeros(x).index_add(axis, places.reshape(-1), in_a_row)
 
 
 # Not by name: torch.nn.functional.unfold is another function, which belongs to neuronix-nn.
