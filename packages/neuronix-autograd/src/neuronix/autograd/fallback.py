@@ -96,7 +96,7 @@ def call(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
         UnsupportedError: If something that it is made of has no rule.
     """
     name = getattr(func, "__name__", repr(func))
-    changed = args[0] if args and (name.endswith("_") or kwargs.get("inplace")) else None
+    changed: Any = args[0] if args and (name.endswith("_") or kwargs.get("inplace")) else None
     entered: dict[int, tuple[Any, Any, _StandIn]] = {}  # by the stand-in: what it is in torch, what was given, itself
 
     def enter(value: Any) -> Any:
@@ -107,7 +107,7 @@ def call(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
                 return functional
         if not isinstance(value, CustomTensor):
             stand_in = _StandIn(new_result(value.detach(), None))
-        elif value is changed:  # in memory of their own, because the operations inside may save the old values
+        elif changed is value:  # in memory of their own, because the operations inside may save the old values
             stand_in = _StandIn(new_result(value._data.clone(), value._node))
         else:
             stand_in = _StandIn(value)

@@ -2,6 +2,10 @@
 
 ``y *= 5`` on a result computes ``y * 5`` as usual, writes it into ``y``'s memory, and from then on ``y`` is the result
 of that multiplication.  Whoever needs the old values for a gradient finds out by the tensor's version.
+
+Tensors that share memory change together.  A change through a view is told to its base, which from then on is what it
+was with the new values in the view's places (``as_strided_scatter``); and each live view of a changed base is from then
+on a view (``as_strided``) of what the base has become.
 """
 
 from __future__ import annotations
@@ -71,6 +75,9 @@ def other_change(name: str, self: CustomTensor, args: Sequence[Any], kwargs: dic
             f"{name}: can't be called on a tensor that requires grad, because it isn't differentiable",
             hint="use x.detach(), or with no_grad():",
         )
+    if name == "share_memory_":  # the values stay
+        self._data.share_memory_()
+        return self
     if name not in _DRAWING:
         return None
     check_changeable(self, name)
@@ -224,9 +231,7 @@ def assign(target: CustomTensor, result: CustomTensor, name: str) -> None:
     base = target._base
     if base is not None:  # the base gets the new values in the view's places, and the view is a view of that
         before, values = new_result(base._data, base._node), target._data
-        result = torch.as_strided_scatter(  # type: ignore[call-overload]
-            before, result, values.shape, values.stride(), values.storage_offset()
-        )
+        result = before.as_strided_scatter(result, values.shape, values.stride(), values.storage_offset())
         target = base
     if target._requires_grad and not result._requires_grad:
         # As of `y.zero_()`: y has a history still, through which zeros flow.
@@ -235,7 +240,7 @@ def assign(target: CustomTensor, result: CustomTensor, name: str) -> None:
     _follow(target, result)
     for view in live_views(target):
         values = view._data
-        _follow(view, torch.as_strided(target, values.shape, values.stride(), values.storage_offset()))  # type: ignore[call-overload]
+        _follow(view, target.as_strided(values.shape, values.stride(), values.storage_offset()))
 
 
 def _follow(target: CustomTensor, result: CustomTensor) -> None:
