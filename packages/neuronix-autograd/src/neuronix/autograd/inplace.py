@@ -76,7 +76,7 @@ def other_change(name: str, self: CustomTensor, args: Sequence[Any], kwargs: dic
             hint="use x.detach(), or with no_grad():",
         )
     if name == "share_memory_":  # the values stay
-        self._data.share_memory_()
+        self._data.share_memory_()  # type: ignore[no-untyped-call]
         return self
     if name not in _DRAWING:
         return None
