@@ -113,6 +113,15 @@ def tests(session: nox.Session, package: str) -> None:
 
 
 @nox.session
+@nox.parametrize("package", [nox.param(package, id=package) for package in (*PACKAGES, "integration")])
+def nightly(session: nox.Session, package: str) -> None:
+    """The tests that draw programs and samples, with thousands of new ones; nox -s "nightly(autograd)"."""
+    install(session, *editable(*PACKAGES), *test_group(*PACKAGES), *group("examples", "integration"))
+    session.env["NEURONIX_NIGHTLY"] = "1"
+    run_pytest(session, measure=[], paths=["tests-integration" if package == "integration" else str(FOLDERS[package])])
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style and likely bugs (ruff). To mend what can be mended: nox -s lint -- --fix."""
     install(session, *group("lint"))
