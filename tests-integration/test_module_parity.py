@@ -37,6 +37,10 @@ MOST = {torch.float64: 24, torch.float32: 2}
 LOOSER = {("BCELoss", torch.float64): 1e-9, ("BCELoss", torch.float32): 1e-3}
 
 
+# Torch has no second order of these, whatever its database says; ours is compared with finite differences elsewhere.
+WITHOUT_SECOND_ORDER = {"MultiLabelMarginLoss", "MultiMarginLoss"}
+
+
 def find(name: str) -> Any:
     """Our class of that name, if there is one."""
     for library in (nn, losses):
@@ -142,6 +146,9 @@ def check_row(name: str, number: int, dtype: torch.dtype, training: bool) -> Non
     theirs = made(info.module_cls, sample, dtype, training)
     ours = made(find(name), sample, dtype, training)
 
+    if hasattr(theirs, "options"):  # how torch saves memory in LinearCrossEntropyLoss, at the price of derivatives
+        theirs.options = None
+
     expected_parameters = dict(theirs.named_parameters())
     parameters = dict(ours.named_parameters())
     assert list(parameters) == list(expected_parameters)
@@ -158,7 +165,9 @@ def check_row(name: str, number: int, dtype: torch.dtype, training: bool) -> Non
         torch_grad=torch.autograd.grad,
         refused=(torch.autograd, torch.autograd.functional, torch.func, torch.Tensor),
         parameters={key: (parameter, expected_parameters[key]) for key, parameter in parameters.items()},
-        second_order=info.supports_gradgrad and not (name.startswith("Transformer") and dtype is torch.float32),
+        second_order=info.supports_gradgrad
+        and name not in WITHOUT_SECOND_ORDER
+        and not (name.startswith("Transformer") and dtype is torch.float32),
         rtol=LOOSER.get((name, dtype)),
     )
     for key, value in theirs.state_dict().items():  # running statistics have moved alike

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
+from neuronix.autograd import CustomTensor
 from neuronix.losses.errors import LossArgumentError
 from neuronix.losses.functional.arguments import legacy_reduction
 from neuronix.nn import Module
@@ -12,7 +14,14 @@ __all__ = ["Loss"]
 
 
 class Loss(Module):
-    """A module that compares an input with a target; subclasses say how, in ``forward(input, target)``."""
+    """A module that compares an input with a target, by a function of `functional`.
+
+    A subclass names the function and the options that it hands on to it, which are attributes of the same names.  One
+    whose function takes something else than an input and a target says so in a ``forward`` of its own.
+    """
+
+    _function: ClassVar[Callable[..., CustomTensor]]
+    _options: ClassVar[tuple[str, ...]] = ()
 
     reduction: str
     reductions: ClassVar[tuple[str, ...]] = ("none", "mean", "sum")
@@ -25,3 +34,11 @@ class Loss(Module):
                 f"{type(self).__name__}: {reduction!r} is not a valid value for reduction",
                 hint=f"use {' or '.join(map(repr, self.reductions))}",
             )
+
+    def forward(self, *args: Any, **kwargs: Any) -> CustomTensor:
+        """Compute the loss of an input and a target, or of what the function takes."""
+        return self._loss(*args, **kwargs)
+
+    def _loss(self, *args: Any, **kwargs: Any) -> CustomTensor:
+        options = {name: getattr(self, name) for name in self._options}
+        return type(self)._function(*args, **kwargs, **options, reduction=self.reduction)

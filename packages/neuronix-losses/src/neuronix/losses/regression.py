@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from neuronix.autograd import CustomTensor
 from neuronix.losses import functional
 from neuronix.losses.errors import LossTypeError
-from neuronix.losses.functional.arguments import TensorLike
 from neuronix.losses.loss import Loss
 
 __all__ = ["HuberLoss", "L1Loss", "MSELoss", "SmoothL1Loss"]
@@ -13,6 +11,8 @@ __all__ = ["HuberLoss", "L1Loss", "MSELoss", "SmoothL1Loss"]
 
 class MSELoss(Loss):
     """The mean squared error, ``(input − target)²``.
+
+    See [`functional.mse_loss`][neuronix.losses.functional.mse_loss]; input and target have the same shape.
 
     Args:
         size_average: Deprecated, as in PyTorch: use ``reduction``.
@@ -37,13 +37,13 @@ class MSELoss(Loss):
         An unknown reduction is refused here, not when the loss is first called.
     """
 
-    def forward(self, input: TensorLike, target: TensorLike) -> CustomTensor:
-        """Compute [`mse_loss`][neuronix.losses.functional.mse_loss]; input and target have the same shape."""
-        return functional.mse_loss(input, target, reduction=self.reduction)
+    _function = staticmethod(functional.mse_loss)
 
 
 class L1Loss(Loss):
     """The mean absolute error, ``|input − target|``.
+
+    See [`functional.l1_loss`][neuronix.losses.functional.l1_loss]; input and target have the same shape.
 
     Args:
         size_average: Deprecated, as in PyTorch: use ``reduction``.
@@ -63,13 +63,13 @@ class L1Loss(Loss):
         An unknown reduction is refused here, not when the loss is first called.
     """
 
-    def forward(self, input: TensorLike, target: TensorLike) -> CustomTensor:
-        """Compute [`l1_loss`][neuronix.losses.functional.l1_loss]; input and target have the same shape."""
-        return functional.l1_loss(input, target, reduction=self.reduction)
+    _function = staticmethod(functional.l1_loss)
 
 
 class SmoothL1Loss(Loss):
     """The absolute error, rounded off to a parabola where it is smaller than ``beta``.
+
+    See [`functional.smooth_l1_loss`][neuronix.losses.functional.smooth_l1_loss]; input and target have the same shape.
 
     Args:
         size_average: Deprecated, as in PyTorch: use ``reduction``.
@@ -90,6 +90,9 @@ class SmoothL1Loss(Loss):
         An unknown reduction is refused here, not when the loss is first called.
     """
 
+    _function = staticmethod(functional.smooth_l1_loss)
+    _options = ("beta",)
+
     def __init__(
         self,
         size_average: bool | None = None,
@@ -100,13 +103,11 @@ class SmoothL1Loss(Loss):
         super().__init__(size_average, reduce, reduction)
         self.beta = beta
 
-    def forward(self, input: TensorLike, target: TensorLike) -> CustomTensor:
-        """Compute [`smooth_l1_loss`][neuronix.losses.functional.smooth_l1_loss]."""
-        return functional.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
-
 
 class HuberLoss(Loss):
     """The squared error, continued as a straight line where the error is larger than ``delta``.
+
+    See [`functional.huber_loss`][neuronix.losses.functional.huber_loss]; input and target have the same shape.
 
     Args:
         reduction: ``"none"``, ``"mean"`` over all elements, or ``"sum"``.
@@ -126,12 +127,11 @@ class HuberLoss(Loss):
         An unknown reduction is refused here, not when the loss is first called.
     """
 
+    _function = staticmethod(functional.huber_loss)
+    _options = ("delta",)
+
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction=reduction)
         if not isinstance(delta, (float, int)):
             raise LossTypeError(f"HuberLoss: delta must be a float or int, got {type(delta).__name__} {delta!r}")
         self.delta = delta
-
-    def forward(self, input: TensorLike, target: TensorLike) -> CustomTensor:
-        """Compute [`huber_loss`][neuronix.losses.functional.huber_loss]."""
-        return functional.huber_loss(input, target, reduction=self.reduction, delta=self.delta)

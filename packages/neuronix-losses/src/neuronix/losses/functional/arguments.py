@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ __all__ = [
     "NONE",
     "SUM",
     "TensorLike",
+    "any_of",
+    "choose",
     "check_same_shape",
     "legacy_reduction",
     "lift",
@@ -35,6 +37,20 @@ _NUMBERS = {"none": NONE, "mean": MEAN, "sum": SUM}
 def lift(value: TensorLike) -> CustomTensor:
     """A tensor of ours, also of what was given as a torch tensor, an array or a number: a constant then."""
     return value if isinstance(value, CustomTensor) else CustomTensor(value)
+
+
+def choose(condition: Any, x: Any, y: Any) -> CustomTensor:
+    """Elementwise ``x`` where the condition holds, elsewhere ``y``."""
+    chosen: CustomTensor = ops.where(condition, x, y)
+    return chosen
+
+
+def any_of(wrong: CustomTensor) -> bool:
+    """Whether a check of values finds something.  Where values can't be seen (a trace, vmap), it finds nothing."""
+    try:
+        return bool(wrong.any())
+    except RuntimeError:
+        return False
 
 
 def reduction_number(name: str, reduction: str) -> int:
