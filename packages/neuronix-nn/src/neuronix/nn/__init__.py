@@ -19,6 +19,7 @@
 | ``comparing.py`` | `compare`: a batch through torch and through Neuronix, layer by layer |
 | ``saving.py``, ``structure.py`` | `save`, `load` |
 | ``functional/`` | the operations behind them, with their derivative rules |
+| ``summarizing.py`` | a table of a model's layers |
 | ``init.py`` | initialisation |
 | ``utils/`` | what people expect of ``torch.nn.utils`` |
 """
@@ -199,6 +200,7 @@ from neuronix.nn.softmax import (
     Softmax2d,
     Softmin,
 )
+from neuronix.nn.summarizing import Summary, SummaryRow, summary
 from neuronix.nn.swish import (
     Swish,
 )
@@ -216,6 +218,25 @@ __all__ = [
     "compare",
     "from_torch",
     "to_torch",
+    "summary",
+    "SummaryRow",
+    "Summary",
+    "TransformerEncoderLayer",
+    "TransformerEncoder",
+    "TransformerDecoderLayer",
+    "TransformerDecoder",
+    "Transformer",
+    "MultiheadAttention",
+    "utils",
+    "RNNCell",
+    "LSTMCell",
+    "GRUCell",
+    "RNN",
+    "LSTM",
+    "GRU",
+    "ELU",
+    "GELU",
+    "SELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
@@ -251,7 +272,6 @@ __all__ = [
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
-    "ELU",
     "Embedding",
     "EmbeddingBag",
     "FeatureAlphaDropout",
@@ -259,10 +279,7 @@ __all__ = [
     "Fold",
     "FractionalMaxPool2d",
     "FractionalMaxPool3d",
-    "GELU",
     "GLU",
-    "GRU",
-    "GRUCell",
     "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
@@ -275,8 +292,6 @@ __all__ = [
     "LPPool1d",
     "LPPool2d",
     "LPPool3d",
-    "LSTM",
-    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -293,7 +308,6 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
-    "MultiheadAttention",
     "PReLU",
     "PairwiseDistance",
     "Parameter",
@@ -303,8 +317,6 @@ __all__ = [
     "PixelShuffle",
     "PixelUnshuffle",
     "RMSNorm",
-    "RNN",
-    "RNNCell",
     "RReLU",
     "ReLU",
     "ReLU6",
@@ -314,7 +326,6 @@ __all__ = [
     "ReplicationPad1d",
     "ReplicationPad2d",
     "ReplicationPad3d",
-    "SELU",
     "Sequential",
     "SiLU",
     "Sigmoid",
@@ -328,11 +339,6 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
-    "Transformer",
-    "TransformerDecoder",
-    "TransformerDecoderLayer",
-    "TransformerEncoder",
-    "TransformerEncoderLayer",
     "Unflatten",
     "Unfold",
     "Upsample",
@@ -347,5 +353,4 @@ __all__ = [
     "init",
     "load",
     "save",
-    "utils",
 ]

@@ -44,17 +44,17 @@ Step: TypeAlias = Callable[[Any, State, Weights], State]
 
 
 def tanh_step(projected: Any, state: State, weights: Weights) -> State:
-    """H' = tanh(W_ih x + b_ih + W_hh h + b_hh)."""
+    """Elman's step: h' = tanh(W_ih x + b_ih + W_hh h + b_hh)."""
     return (ops.tanh(projected + ops.linear(state[0], weights.hh, weights.bias_hh)),)
 
 
 def relu_step(projected: Any, state: State, weights: Weights) -> State:
-    """H' = relu(W_ih x + b_ih + W_hh h + b_hh)."""
+    """The same with relu: h' = relu(W_ih x + b_ih + W_hh h + b_hh)."""
     return (ops.relu(projected + ops.linear(state[0], weights.hh, weights.bias_hh)),)
 
 
 def lstm_step(projected: Any, state: State, weights: Weights) -> State:
-    """C' = σ(f) · c + σ(i) · tanh(g) and h' = σ(o) · tanh(c'), projected by W_hr if there is one."""
+    """An LSTM's step: c' = σ(f) · c + σ(i) · tanh(g) and h' = σ(o) · tanh(c'), projected by W_hr if there is one."""
     h, c = state
     gates = projected + ops.linear(h, weights.hh, weights.bias_hh)
     i, f, g, o = ops.chunk(gates, 4, -1)
@@ -64,7 +64,7 @@ def lstm_step(projected: Any, state: State, weights: Weights) -> State:
 
 
 def gru_step(projected: Any, state: State, weights: Weights) -> State:
-    """H' = (1 − z) · n + z · h with n = tanh(x_n + r · h_n), r = σ(x_r + h_r) and z = σ(x_z + h_z)."""
+    """A GRU's step: h' = (1 − z) · n + z · h with n = tanh(x_n + r · h_n), r = σ(x_r + h_r) and z = σ(x_z + h_z)."""
     (h,) = state
     hidden = weights.hh.shape[1]
     x_gates, x_n = ops.split(projected, [2 * hidden, hidden], -1)
