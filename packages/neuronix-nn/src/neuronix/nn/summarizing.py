@@ -257,7 +257,7 @@ def _summarize(model: Module, outputs: dict[int, list[Any]], *, ran: bool) -> Su
                 shared,
             )
         )
-    tensors = [*model.parameters(), *model.buffers()]
+    tensors: list[Any] = [*model.parameters(), *model.buffers()]
     return Summary(
         tuple(rows),
         sum(row.parameters for row in rows),

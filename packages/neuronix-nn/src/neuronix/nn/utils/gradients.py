@@ -140,5 +140,5 @@ def vector_to_parameters(vec: CustomTensor | Tensor, parameters: Iterable[Custom
             f"vector_to_parameters: the parameters have {sum(sizes)} entries, the vector has shape "
             f"{tuple(values.shape)}"
         )
-    for parameter, part in zip(listed, values.split(sizes), strict=True):
+    for parameter, part in zip(listed, torch.split(values, sizes), strict=True):
         parameter.data = part.view_as(parameter.data)
