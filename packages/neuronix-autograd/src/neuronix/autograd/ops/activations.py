@@ -388,9 +388,13 @@ def gelu_wrt_x(grad: Tensor, x: Tensor, approximate: str) -> Tensor:
         return grad * (distribution + x * density)
     # With u = √(2/π)(x + c·x³): d/dx ½x(1 + tanh u) = ½(1 + tanh u) + ½x(1 − tanh² u)·u′
     scale, cubic = math.sqrt(2 / math.pi), 0.044715
+    dtype = x.dtype
+    if dtype is torch.float16 or dtype is torch.bfloat16:
+        x = x.to(torch.float32)  # x³ overflows in half precision beyond 40, and 0 · ∞ is no number
     square = x * x
     t = torch.tanh(scale * (x + cubic * square * x))
-    return grad * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (scale * (1 + 3 * cubic * square)))
+    slope = 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (scale * (1 + 3 * cubic * square))
+    return grad * slope.to(dtype)
 
 
 @gelu.fused("x")
