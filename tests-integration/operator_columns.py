@@ -179,6 +179,8 @@ class Column:
     """Of the samples."""
     most = 3
     """How many samples of an operator the tests compare."""
+    every = 1
+    """Of how many operators the tests take one."""
 
     def applies(self, info: OpInfo) -> bool:
         """Whether torch offers this for the operator."""
@@ -208,7 +210,7 @@ class Reverse(Column):
         if dtype.is_complex:
             self.name = f"complex_{self.name}"
             self.heading = f"complex, {self.heading}"
-            self.most = 1
+            self.most, self.every = 1, 4
 
     def applies(self, info: OpInfo) -> bool:
         if self.dtype.is_complex:

@@ -31,7 +31,7 @@ from pathlib import Path
 
 import torch
 from operator_columns import LEFT_OUT, Column, Reverse, operators
-from operator_worlds import BadInput, Forward, InPlace, Vectorized, why_in_words
+from operator_worlds import BadInput, Forward, Vectorized, why_in_words
 from torch.testing._internal.opinfo.core import OpInfo
 
 from neuronix.autograd import testing
@@ -51,7 +51,6 @@ COLUMNS: dict[str, Column] = {
         Vectorized(),
         Reverse(1, torch.complex128),
         Reverse(2, torch.complex128),
-        InPlace(),
         BadInput(),
     )
 }

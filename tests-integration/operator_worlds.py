@@ -73,7 +73,7 @@ class Forward(Column):
 
     name = "forward"
     heading = "forward mode"
-    most = 1
+    most, every = 1, 4
 
     def applies(self, info: OpInfo) -> bool:
         return True
@@ -86,7 +86,7 @@ class Forward(Column):
         for forward in (torch.func.jvp, torch.autograd.functional.jvp):
             try:
                 outputs, products = forward(function, tuple(function.values), direction)
-            except (RuntimeError, TypeError, NotImplementedError):  # no formula, of the first or second kind
+            except (RuntimeError, TypeError, IndexError):  # no formula of the first or second kind, or no result
                 continue
             return (function, direction, outputs, products) if outputs else None
         return None
@@ -104,7 +104,7 @@ class Vectorized(Column):
 
     name = "vmap"
     heading = "vmap"
-    most = 1
+    most, every = 1, 4
 
     def applies(self, info: OpInfo) -> bool:
         return True
@@ -150,7 +150,7 @@ class InPlace(Column):
 
     name = "in_place"
     heading = "in place"
-    most = 1
+    most, every = 1, 4
 
     def applies(self, info: OpInfo) -> bool:
         return True
