@@ -31,7 +31,7 @@ from pathlib import Path
 
 import torch
 from operator_columns import LEFT_OUT, Column, Reverse, operators
-from operator_worlds import BadInput, Forward, Vectorized, why_in_words
+from operator_worlds import BadInput, Forward, InPlace, Vectorized, why_in_words
 from torch.testing._internal.opinfo.core import OpInfo
 
 from neuronix.autograd import testing
@@ -51,9 +51,13 @@ COLUMNS: dict[str, Column] = {
         Vectorized(),
         Reverse(1, torch.complex128),
         Reverse(2, torch.complex128),
+        InPlace(),
         BadInput(),
     )
 }
+
+# What docs/operators.md shows: the columns that are compared for every operator in every run of the tests.
+ON_PAGE = {name: column for name, column in COLUMNS.items() if column.every == 1}
 
 
 # Running them
@@ -141,28 +145,28 @@ def table(*heads: str) -> list[str]:
 
 def page() -> str:
     """docs/operators.md: what is listed, and why the others don't pass."""
-    passing = {name: set(listed(column)) for name, column in COLUMNS.items()}
-    failing: dict[str, dict[str, str]] = {name: {} for name in COLUMNS}  # by column and operator: why
-    for (name, column), (operator, info) in product(COLUMNS.items(), sorted(operators().items())):
+    passing = {name: set(listed(column)) for name, column in ON_PAGE.items()}
+    failing: dict[str, dict[str, str]] = {name: {} for name in ON_PAGE}  # by column and operator: why
+    for (name, column), (operator, info) in product(ON_PAGE.items(), sorted(operators().items())):
         if column.applies(info) and operator not in passing[name]:
             outcome = run(column, info, most=100)
             if outcome.why:
                 failing[name][operator] = reason(column, operator, outcome)
     cells = {
         operator: [
-            "yes" if operator in passing[name] else "no" if operator in failing[name] else "–" for name in COLUMNS
+            "yes" if operator in passing[name] else "no" if operator in failing[name] else "–" for name in ON_PAGE
         ]
         for operator in sorted(operators())
     }
-    heads = [column.heading for column in COLUMNS.values()]
+    heads = [column.heading for column in ON_PAGE.values()]
     version = torch.__version__.partition("+")[0]
     counts = [
         f"| {column.heading} | {len(passing[name])} | {len(passing[name]) + len(failing[name])} |"
-        for name, column in COLUMNS.items()
+        for name, column in ON_PAGE.items()
     ]
     differing = [
         f"| `{operator}` | {column.heading} | {why} |"
-        for name, column in COLUMNS.items()
+        for name, column in ON_PAGE.items()
         for operator, why in failing[name].items()
     ]
     lines = [

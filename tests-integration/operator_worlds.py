@@ -46,7 +46,6 @@ WORDS: dict[tuple[str, str], str] = {
         "of both"
     ),
     ("complex_second", "cov"): "its weights are in single precision; the second derivatives agree to as many digits",
-    ("second", "cov"): "its weights are in single precision; the second derivatives agree to as many digits",
 }
 
 
@@ -227,7 +226,7 @@ class BadInput(Column):
 
     name = "bad_input"
     heading = "bad input"
-    most = 10
+    most, every = 10, 2
 
     def applies(self, info: OpInfo) -> bool:
         return info.error_inputs_func is not None

@@ -23,7 +23,7 @@ PASSING = [
 ]
 OTHERS = [
     (column.name, name)
-    for column in database.COLUMNS.values()
+    for column in database.ON_PAGE.values()
     for name, info in database.operators().items()
     if column.applies(info) and (column.name, name) not in set(LISTED)
 ]
