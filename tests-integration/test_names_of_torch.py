@@ -37,8 +37,6 @@ FUNCTIONS = {
     "max_pool3d_with_indices": "max_pool3d(return_indices=True)",
     "native_channel_shuffle": "channel_shuffle",
     "rrelu_": "rrelu(inplace=True)",
-    "ctc_loss": "no rule yet",
-    "grid_sample": "torch.nn.functional.grid_sample takes CustomTensors",
     "grouped_mm": "a kernel of matrices of several sizes, for GPUs",
     "scaled_grouped_mm": "a kernel of low precision, for GPUs",
     "scaled_mm": "a kernel of low precision, for GPUs",

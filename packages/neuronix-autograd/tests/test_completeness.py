@@ -366,6 +366,7 @@ ROWS: dict[str, Row] = {
         }.items()
         for name in names.split()
     },
+    "elementwise.frexp": ("x", lambda x: torch.frexp(x).mantissa),
     "elementwise.xlogy": ("xp", torch.xlogy),
     "elementwise.logit": ("u", lambda u: torch.logit(u.abs(), 1e-3)),
     # indexing
@@ -397,6 +398,7 @@ ROWS: dict[str, Row] = {
     "gathering.scatter_value": ("x", lambda x: torch.scatter(x, 0, PLACES, 2.0)),
     "gathering.scatter": ("xy", lambda x, y: torch.scatter(x, 0, PLACES[:1], y[:1])),
     "gathering.scatter_extreme": ("xy", lambda x, y: torch.scatter_reduce(x, 0, PLACES, y[:2], "amax")),
+    "gathering.scatter_product": ("xy", lambda x, y: torch.scatter_reduce(x, 0, PLACES, y[:2], "prod")),
     "gathering.scatter_reduce": ("xy", lambda x, y: torch.scatter_reduce(x, 0, PLACES, y[:2], "sum")),
     "gathering.index_reduce": ("xy", lambda x, y: torch.index_reduce(x, 0, ROWS_, y, "amax")),
     "gathering.take_along_dim": ("x", lambda x: torch.take_along_dim(x, PLACES, 0)),

@@ -62,6 +62,25 @@ PAIRS = {
     "not contiguous": lambda make: (make.real(3, 4).mT, make.real(4, 3)),
 }
 
+LINEAR = [
+    *with_reductions(
+        "indices", F.linear_cross_entropy, lambda make: (make.real(5, 3), make.real(4, 3), make.index(5, classes=4))
+    ),
+    row("one row", F.linear_cross_entropy, lambda make: (make.real(3), make.real(4, 3), make.index(classes=4))),
+    row(
+        "probabilities, smoothed",
+        F.linear_cross_entropy,
+        lambda make: (make.real(5, 3), make.real(4, 3), make.between(5, 4)),
+        label_smoothing=0.2,
+    ),
+    row(
+        "further axes",
+        F.linear_cross_entropy,
+        lambda make: (make.real(5, 3), make.real(4, 2, 3), make.index(5, 2, classes=4)),
+        ignore_index=1,
+    ),
+]
+
 REGRESSION = [
     rows
     for function in (F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss)
@@ -222,7 +241,7 @@ DIVERGENCE = [
     for rows in [row(f"{name} {reduction} {log_target}", F.kl_div, inputs, reduction=reduction, log_target=log_target)]
 ]
 
-ROWS = [*REGRESSION, *CLASSIFICATION, *BINARY, *DIVERGENCE]
+ROWS = [*REGRESSION, *CLASSIFICATION, *LINEAR, *BINARY, *DIVERGENCE]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])

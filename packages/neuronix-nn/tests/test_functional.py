@@ -375,7 +375,44 @@ DISTANCES = [
     row("normalize", "p 3", lambda m: (m.real(2, 4, 3),), p=3.0, dim=-1),
 ]
 
-ROWS = [*CONVOLUTIONS, *POOLS, *NORMS, *EMBEDDINGS, *BAGS, *CHANNELS, *VARIANTS, *SIZES, *DISTANCES]
+
+def sampled(note: str, image: tuple[int, ...], grid: tuple[int, ...], **options: Any) -> Any:
+    # places a little beyond the edges too; torch has no second derivative: ours is checked by finite differences
+    inputs = lambda m: (m.real(*image), (1.3 * torch.tanh(m.real(*grid).detach())).requires_grad_())  # noqa: E731
+    return row("grid_sample", note, inputs, torch_fails=True, **options)
+
+
+GRIDS = [
+    *(
+        sampled(
+            f"{mode}, {padding}{', corners' if corners else ''}",
+            (2, 3, 4, 5),
+            (2, 3, 2, 2),
+            mode=mode,
+            padding_mode=padding,
+            align_corners=corners,
+        )
+        for mode in ("bilinear", "bicubic")
+        for padding in ("zeros", "border", "reflection")
+        for corners in (False, True)
+    ),
+    *(
+        sampled(f"3d, {padding}", (2, 2, 3, 4, 5), (2, 2, 3, 2, 3), padding_mode=padding, align_corners=True)
+        for padding in ("zeros", "border", "reflection")
+    ),
+    sampled("one pixel", (1, 2, 1, 1), (1, 2, 2, 2), padding_mode="reflection", align_corners=False),
+    sampled("no place", (1, 2, 3, 3), (1, 0, 2, 2), align_corners=False),
+    row(
+        "grid_sample",
+        "nearest",
+        lambda m: (m.real(2, 3, 4, 5), torch.tanh(m.real(2, 3, 2, 2)).detach()),
+        torch_fails=True,
+        mode="nearest",
+        align_corners=False,
+    ),
+]
+
+ROWS = [*CONVOLUTIONS, *POOLS, *NORMS, *EMBEDDINGS, *BAGS, *GRIDS, *CHANNELS, *VARIANTS, *SIZES, *DISTANCES]
 
 
 CALLS = [pytest.param(*each.values[:3], id=each.id) for each in ROWS]
@@ -657,6 +694,25 @@ def test_embedding_bag_gives_a_sparse_gradient(mode: str) -> None:
     assert sparse_gradient.is_sparse
     assert set(sparse_gradient.coalesce().indices().flatten().tolist()) == {0, 1, 2}
     torch.testing.assert_close(sparse_gradient.to_dense(), dense, rtol=1e-12, atol=1e-13)
+
+
+# Sampling
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+def test_samples_at_the_edges_and_centres(mode: str, padding_mode: str) -> None:
+    """The places of an affine grid: exactly on pixels and on edges, where a derivative is a choice. It is torch's."""
+    grid = F.affine_grid(torch.eye(2, 3, dtype=torch.float64).unsqueeze(0), [1, 1, 3, 4], align_corners=True)
+    image = Make().real(1, 2, 3, 4).detach()
+    options: dict[str, Any] = {"mode": mode, "padding_mode": padding_mode, "align_corners": True}
+    weights = torch.randn(1, 2, 3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    theirs = [image.clone().requires_grad_(), grid.clone().requires_grad_()]
+    ours = [CustomTensor(image, requires_grad=True), CustomTensor(grid, requires_grad=True)]
+    expected = torch.autograd.grad((F.grid_sample(*theirs, **options) * weights).sum(), theirs)
+    found = grad((functional.grid_sample(*ours, **options) * weights).sum(), ours, materialize_grads=True)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a.data, b, rtol=1e-10, atol=1e-11)
 
 
 # Dropout

@@ -33,6 +33,7 @@ __all__ = [
     "expm1",
     "floor",
     "frac",
+    "frexp",
     "log",
     "log10",
     "log1p",
@@ -515,3 +516,14 @@ def frac(x: Tensor) -> Tensor:
 @frac.vjp("x")
 def frac_wrt_x(grad: Tensor) -> Tensor:
     return grad
+
+
+@primitive(names="frexp", aten="frexp.Tensor")
+def frexp(x: Tensor) -> Any:
+    """The mantissa m and the exponent e of x = m · 2ᵉ, with ½ ≤ |m| < 1."""
+    return torch.frexp(x)
+
+
+@frexp.vjp("x")
+def frexp_wrt_x(grad: list[Tensor], out: Any) -> Tensor:
+    return grad[0] / torch.exp2(out[1].to(grad[0].dtype))  # the exponent is constant but for its jumps

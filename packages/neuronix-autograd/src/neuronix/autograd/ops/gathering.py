@@ -233,6 +233,46 @@ def scatter_extreme_wrt_x_and_src(
     return mine * share, theirs * share.gather(dim, index)
 
 
+@primitive
+def scatter_product(x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """``x`` times all elements of ``src`` that are scattered to the same place."""
+    return torch.scatter_reduce(x, dim, index, src, "prod")
+
+
+@scatter_product.vjp("x")
+def scatter_product_wrt_x(grad: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    return grad * scatter_product(torch.ones_like(grad), dim, index, src)  # type: ignore[no-any-return]
+
+
+@scatter_product.vjp("src")
+def scatter_product_wrt_src(grad: Tensor, x: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    # the product of all others: of those sent before it times of those sent behind it, which is right at zeros too
+    order = torch.argsort(index, dim=dim, stable=True)
+    place = index.gather(dim, order)
+    sent = src[tuple(slice(size) for size in index.shape)].gather(dim, order)
+    others = _product_before(sent, place, dim) * _product_before(sent.flip(dim), place.flip(dim), dim).flip(dim)
+    others = others.gather(dim, torch.argsort(order, dim)) * x.gather(dim, index)
+    return _to_larger(grad.gather(dim, index) * others, src.shape)
+
+
+def _product_before(x: Tensor, place: Tensor, dim: int) -> Tensor:
+    """For each element the product of those before it with the same place; equal places stand together."""
+    size = x.shape[dim]
+    if size < 2:
+        return torch.ones_like(x)
+
+    def before(x: Tensor, step: int) -> Tensor:
+        """The element ``step`` places before, or 1 if it is of another place; for all elements that have one."""
+        same = place.narrow(dim, step, size - step) == place.narrow(dim, 0, size - step)
+        return torch.where(same, x.narrow(dim, 0, size - step), 1.0)
+
+    step = 1
+    while step < size:  # now each element is the product of `step` elements up to it: double that
+        x = torch.cat([x.narrow(dim, 0, step), x.narrow(dim, step, size - step) * before(x, step)], dim)
+        step *= 2
+    return torch.cat([torch.ones_like(x.narrow(dim, 0, 1)), before(x, 1)], dim)
+
+
 @composite(names="scatter_reduce", aten="scatter_reduce.two")
 def scatter_reduce(x: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True) -> Any:
     """Combine ``x`` with all elements of ``src`` that ``index`` sends to the same place of axis ``dim``.
@@ -242,20 +282,20 @@ def scatter_reduce(x: Any, dim: int, index: Any, src: Any, reduce: str, *, inclu
         dim: The axis.
         index: For each element of ``src`` the place along the axis.
         src: Tensor of the shape of ``index``.
-        reduce: ``"sum"``, ``"mean"``, ``"amax"`` or ``"amin"``.
+        reduce: ``"sum"``, ``"prod"``, ``"mean"``, ``"amax"`` or ``"amin"``.
         include_self: Whether the elements of ``x`` are combined too, where something is sent.
 
     Returns:
         A tensor of the shape of ``x``.
-
-    Raises:
-        UnsupportedError: For ``"prod"``.
     """
     if reduce in ("amax", "amin"):
         return scatter_extreme(x, dim, index, src, reduce, include_self)
+    if not x.ndim:  # torch takes a scalar for a vector with one element
+        vectors = (reshape_(x, (1,)), 0, reshape_(index, (-1,)), reshape_(src, (-1,)))
+        return reshape_(scatter_reduce(*vectors, reduce, include_self=include_self), ())
+    start = x if include_self else scatter_value(x, dim, index, 1.0 if reduce == "prod" else 0.0)
     if reduce == "prod":
-        raise UnsupportedError("scatter_reduce: 'prod' has no rule", hint="multiply in logarithms, with reduce='sum'")
-    start = x if include_self else scatter_value(x, dim, index, 0.0)
+        return scatter_product(start, dim, index, src)
     total = scatter_add(start, dim, index, src)
     if reduce == "sum":
         return total

@@ -7,6 +7,7 @@ function whose name ends in an underscore is a primitive: a loss with ATen's arg
 |---|---|
 | ``regression.py`` | `mse_loss`, `l1_loss`, `smooth_l1_loss`, `huber_loss` |
 | ``classification.py`` | `cross_entropy`, `nll_loss` |
+| ``ctc.py`` | `ctc_loss` |
 | ``binary.py`` | `binary_cross_entropy_with_logits`, `binary_cross_entropy` |
 | ``divergence.py`` | `kl_div` |
 | ``likelihood.py`` | `poisson_nll_loss`, `gaussian_nll_loss` |
@@ -17,6 +18,7 @@ function whose name ends in an underscore is a primitive: a loss with ATen's arg
 
 from neuronix.losses.functional.binary import binary_cross_entropy, binary_cross_entropy_with_logits
 from neuronix.losses.functional.classification import cross_entropy, nll_loss
+from neuronix.losses.functional.ctc import ctc_loss
 from neuronix.losses.functional.divergence import kl_div
 from neuronix.losses.functional.likelihood import gaussian_nll_loss, poisson_nll_loss
 from neuronix.losses.functional.linear_classification import linear_cross_entropy
@@ -40,6 +42,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "cosine_embedding_loss",
     "cross_entropy",
+    "ctc_loss",
     "gaussian_nll_loss",
     "hinge_embedding_loss",
     "huber_loss",

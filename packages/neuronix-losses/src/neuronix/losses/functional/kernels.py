@@ -11,6 +11,8 @@ __all__ = [
     "bce",
     "bce_backward",
     "bce_with_logits",
+    "ctc",
+    "ctc_backward",
     "huber",
     "huber_backward",
     "mse",
@@ -36,3 +38,5 @@ nll_images_backward: Callable[..., Tensor] = torch.ops.aten.nll_loss2d_backward.
 bce: Callable[..., Tensor] = torch.ops.aten.binary_cross_entropy.default
 bce_backward: Callable[..., Tensor] = torch.ops.aten.binary_cross_entropy_backward.default
 bce_with_logits: Callable[..., Tensor] = torch.binary_cross_entropy_with_logits
+ctc: Callable[..., tuple[Tensor, Tensor]] = torch.ops.aten._ctc_loss.Tensor
+ctc_backward: Callable[..., Tensor] = torch.ops.aten._ctc_loss_backward.Tensor

@@ -10,6 +10,7 @@ Importing this package also makes ``torch.nn.functional.conv2d`` and its sisters
 | ``normalization.py`` | `batch_norm`, `layer_norm` |
 | ``embedding.py`` | `embedding`, `embedding_bag` |
 | ``dropout.py`` | `dropout`, of single elements and of whole channels |
+| ``sampling.py`` | `grid_sample` |
 | ``attention.py`` | `scaled_dot_product_attention`, `multi_head_attention_forward` |
 | ``recurrent.py``, ``packing.py`` | `lstm`, `gru`, `rnn_tanh`, `rnn_relu`, their single steps, and packed sequences |
 | ``pooling_variants.py`` | power means, maxima at random places, and the way back from maxima |
@@ -104,6 +105,7 @@ from neuronix.nn.functional.recurrent import (
     rnn_tanh,
     rnn_tanh_cell,
 )
+from neuronix.nn.functional.sampling import grid_sample
 from neuronix.nn.functional.shuffling import (
     channel_shuffle,
     pixel_shuffle,
@@ -210,6 +212,7 @@ __all__ = [
     "hardtanh_",
     "instance_norm",
     "interpolate",
+    "grid_sample",
     "layer_norm",
     "leaky_relu",
     "leaky_relu_",
