@@ -12,7 +12,7 @@ from neuronix import losses, nn
 CLASSES = {
     "Buffer": "buffers are plain tensors: register_buffer",
     "Container": "an old name that torch warns of",
-    "CTCLoss": "its function has no rule yet",
+    "CTCLoss": "functional.ctc_loss computes it; a class isn't there yet",
     "DataParallel": "one process, several devices: torch itself advises against it",
     "LinearCrossEntropyOptions": "how torch saves memory; LinearCrossEntropyLoss takes it, without effect",
     "NLLLoss2d": "an old name of NLLLoss that torch warns of",
