@@ -88,7 +88,7 @@ def ctc_loss(
         return (losses / lengths.clamp(min=1).to(losses.data)).mean()  # type: ignore[no-any-return]
     if reduction == "sum":
         return losses.sum()  # type: ignore[no-any-return]
-    return losses if batched else losses.squeeze(0)
+    return losses if batched else losses.squeeze(0)  # type: ignore[no-any-return]
 
 
 def _plain(value: Any) -> Tensor:
