@@ -28,9 +28,9 @@ VARIANTS = {
     "compiled": torch_like.workloads(EAGER._replace(compile=compile_step)),
 }
 ENGINE = (
-    "anomaly.py", "backward.py", "codegen.py", "errors.py", "fallback.py", "graph.py", "inplace.py", "modes.py",
-    "node.py", "primitive.py", "products.py", "recording.py", "registry.py", "saved_tensors.py", "tensor.py",
-    "torch_function.py",
+    "backward.py", "codegen.py", "errors.py", "graph.py", "modes.py", "node.py", "primitive.py", "recording.py",
+    "tensor.py", "dispatch/fallback.py", "dispatch/inplace.py", "dispatch/registry.py", "dispatch/torch_function.py",
+    "transforms/products.py", "watching/anomaly.py", "watching/saved_tensors.py",
 )  # fmt: skip
 
 if __name__ == "__main__":

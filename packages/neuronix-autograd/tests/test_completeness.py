@@ -21,8 +21,8 @@ from torch.testing import assert_close
 
 import neuronix.autograd
 from neuronix.autograd import CustomTensor, ops, rules_only
+from neuronix.autograd.dispatch.registry import OPERATIONS
 from neuronix.autograd.primitive import Primitive
-from neuronix.autograd.registry import OPERATIONS
 
 PACKAGE = f"{ops.__name__}."
 

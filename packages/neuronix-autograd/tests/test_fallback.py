@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from neuronix.autograd import fallback, no_grad, tensor
+from neuronix.autograd import no_grad, tensor
+from neuronix.autograd.dispatch import fallback
 from neuronix.autograd.errors import GradientError, UnsupportedError
 
 ROWS: list[tuple[str, Any]] = [

@@ -19,7 +19,7 @@ from neuronix.autograd import (
     no_grad,
     saved_tensors_hooks,
 )
-from neuronix.autograd.saved_tensors import save_on_cpu
+from neuronix.autograd.watching.saved_tensors import save_on_cpu
 
 
 def leaf(*shape: int, seed: int = 0) -> CustomTensor:

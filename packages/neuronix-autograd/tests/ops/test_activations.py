@@ -10,7 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from neuronix.autograd import CustomTensor, errors, grad, ops, registry, rules_only, tensor
+from neuronix.autograd import CustomTensor, errors, grad, ops, rules_only, tensor
+from neuronix.autograd.dispatch import registry
 from neuronix.autograd.testing import check_against_finite_differences
 
 INF, NAN = math.inf, math.nan

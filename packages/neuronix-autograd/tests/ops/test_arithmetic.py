@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from neuronix.autograd import CustomTensor, errors, grad, ops, registry, tensor
+from neuronix.autograd import CustomTensor, errors, grad, ops, tensor
+from neuronix.autograd.dispatch import registry
 from neuronix.autograd.testing import check_against_finite_differences
 
 INF, NAN = math.inf, math.nan

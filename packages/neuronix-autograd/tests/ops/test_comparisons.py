@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from neuronix.autograd import CustomTensor, errors, ops, registry, tensor
+from neuronix.autograd import CustomTensor, errors, ops, tensor
+from neuronix.autograd.dispatch import registry
 
 X = torch.tensor([[1.0, -2.0, math.nan], [math.inf, 0.0, -math.inf]])
 Y = torch.tensor([1.0, 0.0, math.nan])

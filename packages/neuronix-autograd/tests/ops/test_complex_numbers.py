@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from neuronix.autograd import CustomTensor, errors, ops, registry
+from neuronix.autograd import CustomTensor, errors, ops
+from neuronix.autograd.dispatch import registry
 
 Z = [[0.3 + 0.4j, -0.7 + 0.2j], [0.5 - 0.6j, -0.2 - 0.9j]]
 REAL = [[0.3, -0.4], [1.5, 2.5]]

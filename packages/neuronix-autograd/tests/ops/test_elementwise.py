@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from neuronix.autograd import CustomTensor, grad, ops, registry, rules_only, tensor
+from neuronix.autograd import CustomTensor, grad, ops, rules_only, tensor
+from neuronix.autograd.dispatch import registry
 from neuronix.autograd.testing import check_against_finite_differences
 
 INF, NAN = math.inf, math.nan

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import special
 
-from neuronix.autograd import ops, registry
+from neuronix.autograd import ops
+from neuronix.autograd.dispatch import registry
 from neuronix.autograd.testing import check_against_finite_differences
 
 POSITIVE = [0.3, 1.2, 2.5, 7.0]

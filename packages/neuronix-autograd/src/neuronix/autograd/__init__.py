@@ -9,12 +9,11 @@ _gc.disable()
 try:
     from neuronix.autograd import disguise, drawing, errors, ops, testing
     from neuronix.autograd.__about__ import __version__ as __version__
-    from neuronix.autograd.anomaly import detect_anomaly, record_lines
     from neuronix.autograd.backward import grad
     from neuronix.autograd.checking import gradcheck, gradgradcheck
     from neuronix.autograd.compiled_sums import compiled_reductions
     from neuronix.autograd.compiling import compile
-    from neuronix.autograd.functional import hessian, hvp, jacobian, vhp
+    from neuronix.autograd.dispatch.torch_function import bind_remaining_methods as _bind_remaining_methods
     from neuronix.autograd.graph import AutogradGraph
     from neuronix.autograd.modes import (
         enable_grad,
@@ -25,10 +24,11 @@ try:
         uses_rules_only,
     )
     from neuronix.autograd.primitive import Shape, composite, primitive
-    from neuronix.autograd.products import jvp, vjp
-    from neuronix.autograd.saved_tensors import checkpoint, saved_tensors_hooks
     from neuronix.autograd.tensor import CustomTensor, tensor
-    from neuronix.autograd.torch_function import bind_remaining_methods as _bind_remaining_methods
+    from neuronix.autograd.transforms.functional import hessian, hvp, jacobian, vhp
+    from neuronix.autograd.transforms.products import jvp, vjp
+    from neuronix.autograd.watching.anomaly import detect_anomaly, record_lines
+    from neuronix.autograd.watching.saved_tensors import checkpoint, saved_tensors_hooks
 
     _bind_remaining_methods()
 finally:

@@ -24,11 +24,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-from neuronix.autograd import backward, fallback, torch_function
+from neuronix.autograd import backward
+from neuronix.autograd.dispatch import fallback, torch_function
+from neuronix.autograd.dispatch.inplace import is_recorded
+from neuronix.autograd.dispatch.registry import TORCH_FUNCTIONS
 from neuronix.autograd.errors import UnsupportedError
-from neuronix.autograd.inplace import is_recorded
 from neuronix.autograd.modes import enable_grad, is_grad_enabled, no_grad
-from neuronix.autograd.registry import TORCH_FUNCTIONS
 from neuronix.autograd.tensor import CustomTensor
 
 __all__ = ["Disguised", "disguise", "reveal", "torch_code"]

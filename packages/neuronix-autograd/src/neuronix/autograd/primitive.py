@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast, overl
 
 import torch
 
-from neuronix.autograd import registry
+from neuronix.autograd.dispatch import registry
 from neuronix.autograd.errors import DeclarationError
 
 if TYPE_CHECKING:

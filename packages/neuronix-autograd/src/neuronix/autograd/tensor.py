@@ -501,7 +501,7 @@ class CustomTensor:
         cls, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Every ``torch`` function that is called with a CustomTensor arrives here."""
-        from neuronix.autograd.torch_function import call
+        from neuronix.autograd.dispatch.torch_function import call
 
         return call(func, args, kwargs or {})
 

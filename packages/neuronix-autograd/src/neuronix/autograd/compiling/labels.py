@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from neuronix.autograd.anomaly import Line, user_line
 from neuronix.autograd.backward import backward, grad
+from neuronix.autograd.watching.anomaly import Line, user_line
 
 __all__ = ["Label", "as_text", "labelled"]
 

@@ -6,8 +6,8 @@ import sys
 
 import torch
 
-from neuronix.autograd.anomaly import Line
 from neuronix.autograd.errors import CompileError
+from neuronix.autograd.watching.anomaly import Line
 
 __all__ = ["reason"]
 

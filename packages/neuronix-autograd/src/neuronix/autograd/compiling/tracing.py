@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from neuronix.autograd.anomaly import record_lines
 from neuronix.autograd.compiling import passes
 from neuronix.autograd.compiling.labels import labelled
 from neuronix.autograd.compiling.places import Place, Places, is_custom
@@ -22,6 +21,7 @@ from neuronix.autograd.errors import CompileError
 from neuronix.autograd.modes import rules_only
 from neuronix.autograd.node import LeafNode, Node
 from neuronix.autograd.tensor import CustomTensor
+from neuronix.autograd.watching.anomaly import record_lines
 
 __all__ = ["trace"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronix.autograd import inplace
+from neuronix.autograd.dispatch import inplace
 from neuronix.autograd.errors import ShapeError
 from neuronix.autograd.primitive import composite, primitive
 

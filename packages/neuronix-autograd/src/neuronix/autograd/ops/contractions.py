@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuronix.autograd.dispatch.inplace import unwrap
 from neuronix.autograd.errors import ArgumentError, ShapeError
-from neuronix.autograd.inplace import unwrap
 from neuronix.autograd.ops.joining import diagonal
 from neuronix.autograd.ops.linalg import matmul_
 from neuronix.autograd.ops.reductions import sum

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronix.autograd.inplace import unwrap
+from neuronix.autograd.dispatch.inplace import unwrap
 from neuronix.autograd.ops.shapes import expand_, view_
 from neuronix.autograd.primitive import composite, primitive
 from neuronix.autograd.recording import constant_result

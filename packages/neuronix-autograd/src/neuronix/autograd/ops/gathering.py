@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuronix.autograd.dispatch.inplace import unwrap
 from neuronix.autograd.errors import UnsupportedError
-from neuronix.autograd.inplace import unwrap
 from neuronix.autograd.ops.indexing import embed, index_, index_put_
 from neuronix.autograd.ops.shapes import broadcast_shape, expand_, reshape_
 from neuronix.autograd.primitive import Shape, composite, primitive

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from neuronix.autograd.dispatch.inplace import unwrap
+from neuronix.autograd.dispatch.registry import TORCH_FUNCTIONS
 from neuronix.autograd.errors import ShapeError
-from neuronix.autograd.inplace import unwrap
 from neuronix.autograd.ops.conversions import clone
 from neuronix.autograd.ops.shapes import atleast_1d, atleast_2d, atleast_3d, axis_of, flattened, reshape_
 from neuronix.autograd.primitive import Shape, composite, primitive
-from neuronix.autograd.registry import TORCH_FUNCTIONS
 
 __all__ = [
     "cat",

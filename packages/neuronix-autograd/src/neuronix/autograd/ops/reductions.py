@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronix.autograd.inplace import unwrap
+from neuronix.autograd.dispatch.inplace import unwrap
+from neuronix.autograd.dispatch.registry import TORCH_FUNCTIONS
 from neuronix.autograd.ops.running import product_before
 from neuronix.autograd.ops.shapes import reshape_
 from neuronix.autograd.primitive import Shape, composite, primitive
-from neuronix.autograd.registry import TORCH_FUNCTIONS
 
 __all__ = [
     "all",

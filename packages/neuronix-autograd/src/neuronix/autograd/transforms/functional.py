@@ -14,7 +14,8 @@ from torch import Tensor
 from neuronix.autograd.backward import grad
 from neuronix.autograd.errors import ArgumentError, GradientError, ShapeError
 from neuronix.autograd.modes import enable_grad
-from neuronix.autograd.products import (
+from neuronix.autograd.tensor import CustomTensor
+from neuronix.autograd.transforms.products import (
     input_of,
     linear_in_cotangents,
     output_of,
@@ -23,7 +24,6 @@ from neuronix.autograd.products import (
     vector_of,
     zeros_like,
 )
-from neuronix.autograd.tensor import CustomTensor
 
 __all__ = ["hessian", "hvp", "jacobian", "vhp"]
 

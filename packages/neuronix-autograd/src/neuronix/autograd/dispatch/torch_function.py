@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronix.autograd import fallback, inplace
+from neuronix.autograd.dispatch import fallback, inplace
+from neuronix.autograd.dispatch.inplace import is_recorded, unwrap
+from neuronix.autograd.dispatch.registry import TORCH_FUNCTIONS
 from neuronix.autograd.errors import GradientError
-from neuronix.autograd.inplace import is_recorded, unwrap
-from neuronix.autograd.registry import TORCH_FUNCTIONS
 from neuronix.autograd.tensor import CustomTensor, new_result
 
 __all__ = ["call"]

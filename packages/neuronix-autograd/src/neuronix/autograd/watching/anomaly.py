@@ -112,7 +112,7 @@ class detect_anomaly(record_lines):
 1 of 2 entries of the gradient with respect to 'x'
           gradient: float32(2,) in [1, 1]
           x: float32(2,) in [0, 4]
-          forward: "<doctest neuronix.autograd.anomaly.detect_anomaly[2]>", line 2, in <module>: y = x.sqrt()
+          forward: "<doctest neuronix.autograd.watching.anomaly.detect_anomaly[2]>", line 2, in <module>: y = x.sqrt()
     """
 
     def __init__(self, check_nan: bool = True, *, check_inf: bool = True) -> None:

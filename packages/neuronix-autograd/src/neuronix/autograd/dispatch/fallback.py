@@ -28,9 +28,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from neuronix.autograd.dispatch.inplace import assign, check_changeable, is_recorded, unwrap
+from neuronix.autograd.dispatch.registry import ATEN
 from neuronix.autograd.errors import UnsupportedError
-from neuronix.autograd.inplace import assign, check_changeable, is_recorded, unwrap
-from neuronix.autograd.registry import ATEN
 from neuronix.autograd.tensor import CustomTensor, new_result
 
 __all__ = ["call"]

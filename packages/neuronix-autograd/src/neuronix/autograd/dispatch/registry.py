@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from neuronix.autograd import inplace
+from neuronix.autograd.dispatch import inplace
 from neuronix.autograd.errors import DeclarationError
 from neuronix.autograd.tensor import CustomTensor
 

@@ -77,7 +77,7 @@ class save_on_cpu(saved_tensors_hooks):
 
     Example:
         >>> from neuronix.autograd import tensor
-        >>> from neuronix.autograd.saved_tensors import save_on_cpu
+        >>> from neuronix.autograd.watching.saved_tensors import save_on_cpu
         >>> x = tensor([1.0, 2.0], requires_grad=True)
         >>> with save_on_cpu():
         ...     y = x.exp().sum()

@@ -1,0 +1,1 @@
+"""Derivatives as functions of functions: products with Jacobians, and whole Jacobians and Hessians."""
