@@ -1,17 +1,19 @@
-"""What people expect of ``torch.nn.utils``.
+"""What people expect of ``torch.nn.utils``; clipping gradients stands beside the optimizers, in ``neuronix.optim``.
 
 | file | |
 |---|---|
-| ``gradients.py`` | gradients made smaller, and parameters as one vector |
+| ``vectors.py`` | parameters as one vector, and back |
 | ``rnn.py`` | sequences of different lengths in one batch |
 """
 
-from neuronix.nn.utils import rnn
-from neuronix.nn.utils.gradients import (
-    clip_grad_norm_,
-    clip_grad_value_,
-    parameters_to_vector,
-    vector_to_parameters,
-)
+from typing import NoReturn
 
-__all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "rnn", "vector_to_parameters"]
+from neuronix.nn.utils import rnn
+from neuronix.nn.utils.vectors import parameters_to_vector, vector_to_parameters
+
+__all__ = ["parameters_to_vector", "rnn", "vector_to_parameters"]
+
+
+def __getattr__(name: str) -> NoReturn:
+    hint = f"; it is neuronix.optim.{name}" if name.startswith(("clip_grad", "get_total_norm")) else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
