@@ -170,3 +170,14 @@ def test_a_block_inside_no_grad_and_around_it() -> None:
         y = x * 3
     assert y.grad_fn is not None
     assert y.grad_fn.notes is not None
+
+
+def test_a_leafs_hook_and_a_sum_that_overflows() -> None:
+    x = tensor([0.25, 0.5], requires_grad=True)
+    text = refused(lambda: (x * torch.tensor([2e38, 1.0]) + x * torch.tensor([3e38, 1.0])).sum().backward())
+    assert "backward: a leaf's gradient is the first value that isn't finite: inf in 1 of 2 entries" in text
+    assert "leaf: float32(2,) in [0.25, 0.5]" in text
+    assert x.grad is None
+    x.register_hook(lambda gradient: gradient * math.nan)
+    assert "NaN in 2 of 2 entries" in refused(lambda: (x * 2).sum().backward())
+    assert x.grad is None

@@ -135,3 +135,75 @@ def test_a_hook_after_accumulation_needs_a_leaf() -> None:
         (tensor(1.0, requires_grad=True) * 2).register_post_accumulate_grad_hook(print)
     with pytest.raises(errors.GradientError, match="leaves"):
         tensor(1.0).register_post_accumulate_grad_hook(print)
+
+
+@pytest.mark.parametrize("split", [lambda x: x.sort()[0], lambda x: x.max(0)[0], lambda x: x.split([1, 2])[1]])
+def test_the_node_of_one_of_several_results_takes_hooks_too(split: Any) -> None:
+    def program(x: Any) -> Any:
+        seen = []
+        y = split(x)
+        y.grad_fn.register_prehook(lambda outputs: tuple(None if o is None else o * 10 for o in outputs))
+        y.grad_fn.register_hook(lambda inputs, outputs: seen.append(inputs[0]))
+        y.grad_fn.register_hook(lambda inputs, outputs: (inputs[0] * 2,))
+        (y * y).sum().backward()
+        return seen[0], x.grad
+
+    (seen, gradient), (expected_seen, expected) = both(program)
+    assert_close(plain(seen), expected_seen, rtol=0, atol=0)
+    assert_close(gradient, expected, rtol=0, atol=0)
+    assert gradient.abs().max() >= 80
+
+
+@pytest.mark.parametrize("register", ["tensor", "leaf", "prehook", "hook"])
+@pytest.mark.parametrize("returned", [lambda gradient: gradient.float(), lambda gradient: 1.0])
+def test_a_hook_that_returns_another_type_is_refused(register: str, returned: Any) -> None:
+    def program(x: Any) -> Any:
+        y = x * 3
+        if register == "tensor":
+            y.register_hook(returned)
+        elif register == "leaf":
+            x.register_hook(returned)
+        elif register == "prehook":
+            y.grad_fn.register_prehook(lambda outputs: (returned(outputs[0]),))
+        else:
+            y.grad_fn.register_hook(lambda inputs, outputs: (returned(inputs[0]), None))
+        with pytest.raises((RuntimeError, TypeError)) as caught:
+            y.sum().backward()
+        assert x.grad is None
+        return caught.value
+
+    ours, theirs = both(program)
+    assert isinstance(ours, errors.DtypeError)
+    assert isinstance(ours, type(theirs))
+
+
+def test_rules_behind_the_inputs_dont_run_and_keep_what_they_saved() -> None:
+    def program(x: Any) -> Any:
+        take = grad if isinstance(x, CustomTensor) else torch.autograd.grad
+        seen: list[str] = []
+        y = x * x
+        y.register_hook(lambda gradient: seen.append("tensor"))
+        y.grad_fn.register_prehook(lambda outputs: seen.append("node"))
+        z = y.exp()
+        first = take((z * y).sum(), [y, z])
+        loss = y.sum()
+        itself = take(loss, loss)
+        assert seen == ["tensor"]
+        loss.backward()
+        return *(plain(item) for item in first), plain(itself[0]), x.grad
+
+    ours, theirs = both(program)
+    assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def test_a_result_knows_whether_it_retains_its_gradient() -> None:
+    def program(x: Any) -> Any:
+        y = x * 3
+        told = [y.retains_grad]
+        y.retain_grad()
+        x.retain_grad()
+        y.retain_grad()
+        return [*told, y.retains_grad, x.retains_grad, (x * 2).retains_grad]
+
+    ours, theirs = both(program)
+    assert ours == theirs == [False, True, False, False]

@@ -277,3 +277,41 @@ def test_inside_a_graphs_block() -> None:
         y = x * 2
         checkpoint(lambda y: y.exp().sum(), y).backward()
     assert_close(x.grad, 2 * (2 * x.data).exp(), rtol=1e-15, atol=0)
+
+
+def test_a_pack_hook_that_changes_its_tensor_is_refused() -> None:
+    x = leaf(3)
+    y = x * 2
+    changed = pytest.raises(errors.GradientError, match=r"pack_hook .* changed the tensor of shape \(3,\)")
+    with saved_tensors_hooks(lambda kept: kept.mul_(2), lambda packed: packed), changed:
+        y.sin()
+    (x * x).sum().backward()
+    assert_close(x.grad, 2 * x.data, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_function_that_differentiates_its_own_inside(order: int) -> None:
+    def penalty(x: Any) -> Any:
+        take = grad if isinstance(x, CustomTensor) else torch.autograd.grad
+        gradient = (x.sin() * x**3).sum()
+        for _ in range(order):
+            (gradient,) = take(gradient.sum(), x, create_graph=True)
+        return (gradient * gradient * x).sum()
+
+    x = leaf(4)
+    checkpoint(penalty, x).backward()
+    expected = x.data.clone().requires_grad_()
+    penalty(expected).backward()
+    assert_close(x.grad, expected.grad, rtol=1e-12, atol=1e-12)
+
+
+def test_a_function_that_computes_in_another_type_the_second_time() -> None:
+    calls: list[int] = []
+
+    def changes(x: Any) -> Any:
+        calls.append(1)
+        return (x if len(calls) == 1 else x.float()).sin().exp().double()
+
+    y = checkpoint(changes, leaf(3))
+    with pytest.raises(errors.GradientError, match=r"a torch.float64 tensor of shape \(3,\) .* and torch.float32"):
+        y.sum().backward()

@@ -19,7 +19,16 @@ from torch import Tensor
 from neuronix.autograd.errors import DtypeError, GradientError, GraphError, ShapeError
 from neuronix.autograd.graph import current_graph
 from neuronix.autograd.modes import Watcher, no_grad, plain_pass, watchers
-from neuronix.autograd.node import AfterAccumulation, KeepGradient, LeafNode, Node, OutputNode, RuleHook, added
+from neuronix.autograd.node import (
+    AfterAccumulation,
+    KeepGradient,
+    LeafNode,
+    Node,
+    OutputNode,
+    RuleHook,
+    added,
+    checked_replacement,
+)
 from neuronix.autograd.tensor import CustomTensor, new_result
 
 __all__ = ["backward", "grad", "run"]
@@ -46,7 +55,7 @@ def run(
         The leaves that were reached with their gradients (nothing has been written to them), the gradients of
         ``wanted`` by the tensors' ``id``, and the results that keep theirs (``retain_grad``) with it.
     """
-    order = _visited(next(iter(grads)).graph.backward_order(list(grads)), wanted)
+    order, ends = _visited(next(iter(grads)).graph.backward_order(list(grads)), wanted)
     targets = {} if wanted is None else {id(tensor): tensor for tensor in wanted}
     inner = {tensor._node: key for key, tensor in targets.items() if tensor._node is not None}
     reached: dict[int, tuple[CustomTensor, Any]] = {}  # a leaf has a node on each graph: its gradient is their sum
@@ -73,10 +82,14 @@ def run(
             pullback = partial(_hooked_pullback, node, watching)
         if inner and node in inner:
             captured[inner[node]] = grad
-        pullback(grad, grads, recording, retain_graph)
+        if node not in ends:
+            pullback(grad, grads, recording, retain_graph)
     leaves = [
         (leaf, _call_hooks(leaf._hooks, grad, "leaf") if leaf._hooks else grad) for leaf, grad in reached.values()
     ]
+    for watcher in watching:
+        for leaf, grad in leaves:
+            watcher.arrived(leaf, grad)
     captured.update((id(leaf), grad) for leaf, grad in leaves if id(leaf) in targets)
     return leaves, captured, retained
 
@@ -91,22 +104,26 @@ def _check_arrived(leaf: CustomTensor, gradient: Any) -> None:
         )
 
 
-def _visited(order: list[Node], wanted: Sequence[CustomTensor] | None) -> list[Node]:
-    """The nodes of ``order`` that lead to ``wanted``, once it is sure that none of them was freed."""
+def _visited(order: list[Node], wanted: Sequence[CustomTensor] | None) -> tuple[list[Node], set[Node]]:
+    """The nodes of ``order`` that lead to ``wanted``, and those of them whose rules needn't run.
+
+    These are the wanted results that lead to no other wanted tensor: they keep what they have saved, for another pass.
+    None of the others may have been freed.
+    """
+    ends: set[Node] = set()
     if wanted is not None:
         inner = {tensor._node for tensor in wanted if tensor._node is not None}
         leaves = {id(tensor) for tensor in wanted if tensor._node is None}
         leading: set[Node] = set()
         for node in reversed(order):  # parents first
-            if (
-                node in inner
-                or (isinstance(node, LeafNode) and id(node.leaf()) in leaves)
-                or not leading.isdisjoint(node.parents)
-            ):
+            if not leading.isdisjoint(node.parents) or (isinstance(node, LeafNode) and id(node.leaf()) in leaves):
                 leading.add(node)
+            elif node in inner:
+                leading.add(node)
+                ends.add(node)
         order = [node for node in order if node in leading]
     for node in order:
-        if node.freed:
+        if node.freed and node not in ends:
             if node.graph.closed:
                 raise GraphError(
                     f"{node.name}: its AutogradGraph is closed",
@@ -117,7 +134,7 @@ def _visited(order: list[Node], wanted: Sequence[CustomTensor] | None) -> list[N
                 "been freed",
                 hint="give retain_graph=True to the first backward() or grad()",
             )
-    return order
+    return order, ends
 
 
 def _call_hooks(hooks: dict[int, Any] | None, grad: Any, name: str) -> Any:
@@ -126,17 +143,8 @@ def _call_hooks(hooks: dict[int, Any] | None, grad: Any, name: str) -> Any:
         if isinstance(hook, (AfterAccumulation, KeepGradient, RuleHook)):
             continue
         replaced = hook(grad)
-        if replaced is None:
-            continue
-        if isinstance(grad, Tensor) and isinstance(replaced, CustomTensor):
-            replaced = replaced._data
-        if getattr(replaced, "shape", None) != grad.shape:
-            raise ShapeError(
-                f"a hook of {name!r} returned {getattr(replaced, 'shape', type(replaced).__name__)!s} for a "
-                f"gradient of shape {tuple(grad.shape)}",
-                hint="return None to leave the gradient as it is, or a tensor of its shape",
-            )
-        grad = replaced
+        if replaced is not None:
+            (grad,) = checked_replacement((replaced,), (grad,), f"a hook of {name!r}")
     return grad
 
 

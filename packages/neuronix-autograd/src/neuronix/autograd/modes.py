@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 if TYPE_CHECKING:
     from neuronix.autograd.node import Node
     from neuronix.autograd.primitive import Primitive
+    from neuronix.autograd.tensor import CustomTensor
 
 __all__ = ["Watcher", "enable_grad", "is_grad_enabled", "no_grad", "rules_only", "set_grad_enabled"]
 
@@ -265,6 +266,9 @@ class Watcher:
 
     def differentiated(self, node: Node, grad: Any, handed_on: Sequence[tuple[Node, Any]]) -> None:
         """See what the rules of a node made of the gradient of its result: pairs of parent and gradient."""
+
+    def arrived(self, leaf: CustomTensor, grad: Any) -> None:
+        """See the gradient that is to be a leaf's, the sum of all, after the leaf's hooks."""
 
     def __enter__(self) -> Any:
         watching = _watchers.set((*watchers(), self))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from neuronix.autograd.errors import GraphError, ShapeError
+from neuronix.autograd.errors import DtypeError, GraphError, ShapeError
 
 if TYPE_CHECKING:
     from neuronix.autograd.graph import AutogradGraph
@@ -271,6 +271,12 @@ class OutputNode(Node):
             gradients[self.position] = grad if held is None else added(held, grad)
         self.freed = not retain_graph
 
+    def add_hook(self, hook: Any) -> HookHandle:
+        """Hand a hook on rules to the operation's node, which has them; keep one on this result's gradient."""
+        if isinstance(hook, RuleHook) and self.operation is not None:
+            return self.operation.add_hook(hook)
+        return super().add_hook(hook)
+
     def release(self) -> None:
         """Let go of the operation's node."""
         self.freed = True
@@ -343,7 +349,7 @@ class _BeforeRule(RuleHook):
         replaced = self.hook(given)
         if replaced is None:
             return grad
-        checked = _checked_replacement(replaced, given, f"a prehook of {node.name!r}")
+        checked = checked_replacement(replaced, given, f"a prehook of {node.name!r}")
         return list(checked) if isinstance(grad, list) else checked[0]
 
 
@@ -356,7 +362,7 @@ class _AfterRule(RuleHook):
         replaced = self.hook(given, as_tuple(grad))
         if replaced is None:
             return handed_on
-        checked = _checked_replacement(replaced, given, f"a hook of {node.name!r}")
+        checked = checked_replacement(replaced, given, f"a hook of {node.name!r}")
         pairs = zip(node.parents, checked, strict=True)
         return [(parent, item) for parent, item in pairs if parent is not None and item is not None]
 
@@ -386,18 +392,22 @@ def by_argument(node: Node, handed_on: list[tuple[Node, Any]]) -> tuple[Any, ...
     return tuple(found)
 
 
-def _checked_replacement(replaced: Any, given: tuple[Any, ...], who: str) -> tuple[Any, ...]:
-    """What a hook returned, if it has as many gradients as it was given, of the same shapes."""
+def checked_replacement(replaced: Any, given: tuple[Any, ...], who: str) -> tuple[Any, ...]:
+    """What a hook returned, if it has as many gradients as it was given, of the same shapes and element types."""
     items = tuple(replaced) if isinstance(replaced, (tuple, list)) else (replaced,)
+    hint = "return None to leave them as they are, or as many, of the same shapes and element types"
+    for item in items:
+        if item is not None and not isinstance(getattr(item, "_data", item), torch.Tensor):
+            raise DtypeError(f"{who} returned {type(item).__name__}; a gradient must be a tensor", hint=hint)
     shapes = [None if item is None else tuple(item.shape) for item in given]
-    received = [None if item is None else tuple(getattr(item, "shape", ("no tensor",))) for item in items]
+    received = [None if item is None else tuple(item.shape) for item in items]
     if len(items) != len(given) or any(
         new is not None and old is not None and new != old for old, new in zip(shapes, received, strict=True)
     ):
-        raise ShapeError(
-            f"{who} returned gradients of the shapes {received} for {shapes}",
-            hint="return None to leave them as they are, or as many, of the same shapes",
-        )
+        raise ShapeError(f"{who} returned gradients of the shapes {received} for {shapes}", hint=hint)
+    for new, old in zip(items, given, strict=True):
+        if new is not None and old is not None and new.dtype is not old.dtype:
+            raise DtypeError(f"{who} returned a gradient of {new.dtype} for one of {old.dtype}", hint=hint)
     return tuple(
         item._data if hasattr(item, "_data") and isinstance(old, torch.Tensor) else item
         for item, old in zip(items, given, strict=True)

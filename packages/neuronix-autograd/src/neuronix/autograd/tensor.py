@@ -386,16 +386,18 @@ class CustomTensor:
             self._hooks = {}
         return HookHandle(self._hooks, AfterAccumulation(hook))
 
+    @property
+    def retains_grad(self) -> bool:
+        """Whether it is a result whose gradient is kept in ``.grad``."""
+        hooks = {} if self._node is None else self._node.hooks or {}
+        return any(isinstance(hook, KeepGradient) and hook.tensor() is self for hook in hooks.values())
+
     def retain_grad(self) -> None:
         """Keep this result's gradient in ``.grad``, as leaves do."""
         if not self._requires_grad:
             raise GradientError("can't retain_grad on a tensor that has requires_grad=False")
-        if self._node is None:
-            return
-        for hook in (self._node.hooks or {}).values():
-            if isinstance(hook, KeepGradient) and hook.tensor() is self:
-                return
-        self._node.add_hook(KeepGradient(self))
+        if self._node is not None and not self.retains_grad:
+            self._node.add_hook(KeepGradient(self))
 
     def detach(self) -> CustomTensor:
         """A constant that shares the values."""

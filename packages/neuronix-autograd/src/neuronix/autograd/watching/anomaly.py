@@ -159,6 +159,17 @@ class detect_anomaly(record_lines):
                 )
             )
 
+    def arrived(self, leaf: CustomTensor, grad: Any) -> None:
+        """Look at a leaf's gradient: a sum may overflow, and a hook may return anything."""
+        found = self._first_wrong(grad, allow_inf=False)
+        if found is not None:
+            raise AnomalyError(
+                f"backward: a leaf's gradient is the first value that isn't finite: {found}, after finite gradients "
+                "have been added up and the leaf's hooks have run\n"
+                f"  gradient: {_range(grad)}\n"
+                f"  leaf: {_range(leaf)}"
+            )
+
     def _first_wrong(self, value: Any, *, allow_inf: bool) -> str | None:
         """How many entries of the first tensor that has such aren't finite, in words."""
         for item in _tensors(value):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
 import torch
@@ -35,6 +35,7 @@ class saved_tensors_hooks(Watcher):
         unpack_hook: Takes what ``pack_hook`` returned and returns a tensor of the same shape.
 
     Raises:
+        GradientError: If ``pack_hook`` changes its tensor in place.
         DtypeError: In the backward pass, if ``unpack_hook`` returns something that isn't a tensor.
         ShapeError: In the backward pass, if it returns a tensor of another shape.
 
@@ -66,7 +67,15 @@ class saved_tensors_hooks(Watcher):
         node.add_hook(_Packed(packed, self.unpack_hook))
 
     def _pack(self, value: Tensor) -> Any:
-        return _PackedTensor(value.shape, self.pack_hook(value))
+        version = value._version
+        packed = self.pack_hook(value)
+        if value._version != version:
+            raise GradientError(
+                f"the pack_hook of saved_tensors_hooks changed the tensor of shape {tuple(value.shape)} that it was "
+                "given; the program goes on with that tensor",
+                hint="return a new one",
+            )
+        return _PackedTensor(value.shape, packed)
 
 
 class save_on_cpu(saved_tensors_hooks):
@@ -198,16 +207,19 @@ def checkpoint(function: Callable[..., R], *args: Any, preserve_rng_state: bool 
         return function(*args, **kwargs)
     again = _Recomputation(function, args, kwargs, preserve_rng_state)
     with saved_tensors_hooks(again.pack, again.unpack):
-        return function(*args, **kwargs)
+        result = function(*args, **kwargs)
+    again.complete = True
+    return result
 
 
 class _Place:
     """Stands for one tensor that a checkpoint doesn't keep."""
 
-    __slots__ = ("__weakref__", "shape", "value")
+    __slots__ = ("__weakref__", "dtype", "shape", "value")
 
-    def __init__(self, shape: torch.Size) -> None:
-        self.shape = shape
+    def __init__(self, saved: Tensor) -> None:
+        self.shape = saved.shape
+        self.dtype = saved.dtype
         self.value: Tensor | None = None
 
 
@@ -247,9 +259,10 @@ class _Recomputation:
         # A backward pass runs below torch's autograd (see backward.py), where some torch functions are other kernels.
         self.keys = torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
         self.places: list[weakref.ref[_Place]] = []
+        self.complete = False  # until then it is the function itself that asks, by a pass through its own inside
 
     def pack(self, value: Tensor) -> _Place:
-        place = _Place(value.shape)
+        place = _Place(value)
         self.places.append(weakref.ref(place))
         return place
 
@@ -268,9 +281,11 @@ class _Recomputation:
         """Compute again, and put what is saved on the way into the places that somebody still holds."""
         reached = 0
 
-        def collect(value: Tensor) -> None:
+        def collect(value: Tensor) -> Tensor:
             nonlocal reached
             if reached >= len(self.places):
+                if not self.complete:
+                    raise _Reached
                 raise GradientError(
                     f"checkpoint: the function saved more than {len(self.places)} tensors, as many as in the forward "
                     "pass, when it was computed again",
@@ -279,14 +294,16 @@ class _Recomputation:
             place = self.places[reached]()
             reached += 1
             if place is None:
-                return
-            if place.shape != value.shape:
+                return value
+            if place.shape != value.shape or place.dtype is not value.dtype:
                 raise GradientError(
-                    f"checkpoint: the function saved a tensor of shape {tuple(place.shape)} in the forward pass, and "
-                    f"one of shape {tuple(value.shape)} in its place when it was computed again",
+                    f"checkpoint: the function saved a {place.dtype} tensor of shape {tuple(place.shape)} in the "
+                    f"forward pass, and one of shape {tuple(value.shape)} and {value.dtype} in its place when it was "
+                    "computed again",
                     hint="it must do the same each time, whatever has changed around it",
                 )
             place.value = value
+            return value
 
         def give(value: Any) -> Any:
             return value.again() if isinstance(value, _Argument) else value
@@ -298,12 +315,14 @@ class _Recomputation:
             stack.enter_context(torch._C._ForceDispatchKeyGuard(*self.keys))
             stack.enter_context(outside_pass())
             stack.enter_context(enable_grad())
-            stack.enter_context(saved_tensors_hooks(collect, _never))
+            # What is saved stays where it is for a pass that the function itself runs.
+            stack.enter_context(saved_tensors_hooks(collect, lambda kept: kept))
+            stack.enter_context(suppress(_Reached))
             self.function(*_map_arguments(give, self.args), **_map_arguments(give, self.kwargs))
 
 
-def _never(packed: Any) -> Any:
-    raise GradientError("checkpoint: the function runs a backward pass through its own inside, which isn't kept")
+class _Reached(Exception):  # no error: ends a computation that has given all that was asked for
+    """Everything that the forward pass has saved so far is there again."""
 
 
 def _map_arguments(function: Callable[[Any], Any], value: Any) -> Any:
