@@ -147,7 +147,8 @@ def _safetensors() -> ModuleType:
             "save and load need the package safetensors, which isn't installed",
             hint='pip install "neuronix-nn[save]"',
         ) from error
-    return safetensors
+    package: ModuleType = safetensors
+    return package
 
 
 # Reading
