@@ -402,12 +402,21 @@ GRIDS = [
     ),
     sampled("one pixel", (1, 2, 1, 1), (1, 2, 2, 2), padding_mode="reflection", align_corners=False),
     sampled("no place", (1, 2, 3, 3), (1, 0, 2, 2), align_corners=False),
+    sampled("nearest", (2, 3, 4, 5), (2, 3, 2, 2), mode="nearest", align_corners=False),
+    sampled("3d, nearest", (2, 2, 3, 4, 5), (2, 2, 3, 2, 3), mode="nearest", align_corners=True),
     row(
         "grid_sample",
-        "nearest",
-        lambda m: (m.real(2, 3, 4, 5), torch.tanh(m.real(2, 3, 2, 2)).detach()),
+        "nearest, a grid that requires grad alone",  # torch's samples require grad then, and its gradient is zeros
+        lambda m: (m.real(2, 3, 4, 5).detach(), torch.tanh(m.real(2, 3, 2, 2).detach()).requires_grad_()),
         torch_fails=True,
         mode="nearest",
+        align_corners=False,
+    ),
+    row(
+        "grid_sample",
+        "strides",
+        lambda m: (m.real(2, 5, 4, 3).mT, torch.tanh(m.real(2, 3, 2, 2)).transpose(1, 2)),
+        torch_fails=True,
         align_corners=False,
     ),
 ]

@@ -1,8 +1,8 @@
 """Sampling an image at the places of a grid: `grid_sample`.
 
 A sample is a weighted mean of the pixels around its place.  Which pixels these are is constant between the pixels'
-centres; how they are weighted depends on the place, and the sample is linear in the image.  So both derivatives, of any
-order, are those of the operations that it is composed of: a gather and a product.
+centres; how they are weighted depends on the place, by operations that differentiate themselves.  The mean itself,
+bilinear in pixels and weights, has rules of its own (at the end), for the pixels of all samples are many numbers.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from neuronix.autograd import CustomTensor, composite
+from neuronix.autograd import CustomTensor, Shape, composite, primitive
 from neuronix.autograd.errors import ShapeError
 from neuronix.nn.errors import LayerArgumentError
 from neuronix.nn.functional.arguments import rank
@@ -89,9 +90,12 @@ def grid_sampler(
         centred = (place + 1) / 2 * (size - 1) if align_corners else ((place + 1) * size - 1) / 2
         taps.append(_taps(centred, size, MODES[interpolation_mode], padding, align_corners))
     chosen = list(itertools.product(*taps))
-    positions = [[pixel for pixel, _ in each] for each in chosen]
+    positions = _positions([[pixel for pixel, _ in each] for each in chosen], image.shape[2:])
     weights = torch.stack([math.prod(weight for _, weight in each) for each in chosen], 1)  # (N, pixels, H', W')
-    return (_pixels(image, positions) * weights.unsqueeze(1)).sum(2)  # type: ignore[no-any-return]
+    # one more pixel, zero, stands for all that are outside
+    pixels = torch.cat([image.flatten(2), image.new_zeros(*image.shape[:2], 1)], -1)
+    samples = weighted_pixels(pixels, weights.flatten(2), positions)
+    return samples.reshape(*image.shape[:2], *places.shape[1:-1])  # type: ignore[no-any-return]
 
 
 def _check(input: TensorLike, grid: TensorLike, mode: str) -> None:
@@ -116,7 +120,8 @@ def _taps(place: Any, size: int, mode: str, padding: str, align_corners: bool) -
     first = torch.round(place) if mode == "nearest" else torch.floor(place)
     beyond = place - first
     if mode == "nearest":
-        return [(first, torch.ones_like(first))]
+        # a weight of one, which still comes from the grid: as in torch, its gradient is zeros
+        return [(first, torch.where(torch.ones_like(first, dtype=torch.bool), 1.0, place))]
     if mode == "bilinear":
         return [(first, 1 - beyond), (first + 1, beyond)]
     return [
@@ -154,23 +159,82 @@ def _reflected(place: Any, low: float, high: float) -> Any:
     return torch.where(turns % 2 == 0, rest, span - rest) + low
 
 
-def _pixels(image: Any, chosen: list[list[Any]]) -> Any:
-    """The pixels at whole places (for each axis (N, H', W')), zeros where these are outside: (N, C, places, H', W').
-
-    All are gathered at once, so that the gradient is one image, not one for each place.
-    """
-    flats, insides = [], []
+def _positions(chosen: list[list[Any]], sizes: torch.Size) -> Tensor:
+    """Where in a flat image whole places are (for each axis (N, H', W')), its end if outside: (N, places, H' · W')."""
+    positions = []
     for places in chosen:
         flat: Any = 0
         inside: Any = True
-        for place, size in zip(places, image.shape[2:], strict=True):
-            place = place.detach()
+        for place, size in zip(places, sizes, strict=True):
+            place = place.data
             inside = inside & (place >= 0) & (place <= size - 1)
             flat = flat * size + torch.clamp(place, 0, size - 1).to(torch.int64)
-        flats.append(flat)
-        insides.append(inside)
-    positions = torch.stack(flats, 1)  # (N, places, H', W')
-    count, channels = image.shape[:2]
-    rows = positions.flatten(1).unsqueeze(1).expand(count, channels, -1)
-    found = image.flatten(2).gather(-1, rows).reshape(count, channels, *positions.shape[1:])
-    return torch.where(torch.stack(insides, 1).unsqueeze(1), found, 0.0)
+        positions.append(torch.where(inside, flat, math.prod(sizes)))
+    return torch.stack(positions, 1).flatten(2)
+
+
+# Samples s, pixels x and weights w meet in one sum, ⟨s, x, w⟩ = Σ s[n, c, l] · x[n, c, position[n, p, l]] · w[n, p, l].
+# It is linear in each of the three, so its derivatives with respect to one are made of the other two, and the
+# derivatives of these three are these three.  None holds more than one pixel of each sample at a time.
+
+
+@primitive
+def weighted_pixels(pixels: Tensor, weights: Tensor, positions: Tensor) -> Tensor:
+    """The sums of pixels (N, C, size), each with its weight (N, P, L): samples (N, C, L)."""
+    total = torch.zeros_like(pixels[:, :, :1]).expand(*pixels.shape[:2], positions.shape[-1])
+    for place, weight in zip(positions.unbind(1), weights.unbind(1), strict=True):
+        total = torch.addcmul(total, _picked(pixels, place), weight.unsqueeze(1))
+    return total
+
+
+@primitive
+def spread_samples(samples: Tensor, weights: Tensor, positions: Tensor, size: int) -> Tensor:
+    """Each sample (N, C, L), brought with its weights to the pixels that it is made of: (N, C, size)."""
+    total = samples.new_zeros(*samples.shape[:2], size)
+    for place, weight in zip(positions.unbind(1), weights.unbind(1), strict=True):
+        total = total.scatter_add(-1, _of_each_channel(place, samples), samples * weight.unsqueeze(1))
+    return total
+
+
+@primitive
+def matched_pixels(pixels: Tensor, samples: Tensor, positions: Tensor) -> Tensor:
+    """The products of samples and of the pixels that they are made of, summed over channels: (N, P, L)."""
+    return torch.stack([(_picked(pixels, place) * samples).sum(1) for place in positions.unbind(1)], 1)
+
+
+@weighted_pixels.vjp("pixels")
+def weighted_pixels_wrt_pixels(grad: Tensor, pixels: Shape, weights: Tensor, positions: Tensor) -> Any:
+    return spread_samples(grad, weights, positions, pixels[-1])
+
+
+@weighted_pixels.vjp("weights")
+def weighted_pixels_wrt_weights(grad: Tensor, pixels: Tensor, positions: Tensor) -> Any:
+    return matched_pixels(pixels, grad, positions)
+
+
+@spread_samples.vjp("samples")
+def spread_samples_wrt_samples(grad: Tensor, weights: Tensor, positions: Tensor) -> Any:
+    return weighted_pixels(grad, weights, positions)
+
+
+@spread_samples.vjp("weights")
+def spread_samples_wrt_weights(grad: Tensor, samples: Tensor, positions: Tensor) -> Any:
+    return matched_pixels(grad, samples, positions)
+
+
+@matched_pixels.vjp("pixels")
+def matched_pixels_wrt_pixels(grad: Tensor, pixels: Shape, samples: Tensor, positions: Tensor) -> Any:
+    return spread_samples(samples, grad, positions, pixels[-1])
+
+
+@matched_pixels.vjp("samples")
+def matched_pixels_wrt_samples(grad: Tensor, pixels: Tensor, positions: Tensor) -> Any:
+    return weighted_pixels(pixels, grad, positions)
+
+
+def _of_each_channel(place: Tensor, like: Tensor) -> Tensor:
+    return place.unsqueeze(1).expand(-1, like.shape[1], -1)
+
+
+def _picked(pixels: Tensor, place: Tensor) -> Tensor:
+    return pixels.gather(-1, _of_each_channel(place, pixels))
