@@ -12,7 +12,6 @@ from neuronix import losses, nn
 CLASSES = {
     "Buffer": "buffers are plain tensors: register_buffer",
     "Container": "an old name that torch warns of",
-    "CTCLoss": "functional.ctc_loss computes it; a class isn't there yet",
     "DataParallel": "one process, several devices: torch itself advises against it",
     "LinearCrossEntropyOptions": "how torch saves memory; LinearCrossEntropyLoss takes it, without effect",
     "NLLLoss2d": "an old name of NLLLoss that torch warns of",
@@ -48,14 +47,14 @@ THEIRS = {
 SHARED = sorted(set(THEIRS) & set(OURS))
 
 
-def test_what_is_missing_has_a_reason() -> None:
-    assert set(THEIRS) - set(OURS) <= set(CLASSES)
+def test_what_is_missing_has_a_reason_and_nothing_else_has() -> None:
+    assert set(THEIRS) - set(OURS) == set(CLASSES)
     functions = {
         name
         for name, each in vars(torch.nn.functional).items()
         if callable(each) and not inspect.isclass(each) and not name.startswith("_") and name != "Optional"
     }
-    assert functions - set(nn.functional.__all__) - set(losses.functional.__all__) <= set(FUNCTIONS)
+    assert functions - set(nn.functional.__all__) - set(losses.functional.__all__) == set(FUNCTIONS)
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -71,3 +70,12 @@ def test_constructor_is_torchs(name: str) -> None:
     if name == "Sequential":  # torch calls the modules args
         expected, found = [each[1:] for each in expected], [each[1:] for each in found]
     assert found == expected
+
+
+@pytest.mark.parametrize("name", [name for name in SHARED if hasattr(THEIRS[name], "forward")])
+def test_forward_takes_what_torchs_takes(name: str) -> None:
+    """Names and order, so that calls by keyword work."""
+    ours, theirs = (list(inspect.signature(each[name].forward).parameters) for each in (OURS, THEIRS))
+    if THEIRS[name].forward is torch.nn.Module.forward:
+        return  # Module, and containers, which compute nothing
+    assert ours == theirs

@@ -460,7 +460,9 @@ class CustomTensor:
         self._check_leaf("deepcopy")
         copy = type(self).__new__(type(self))
         memo[id(self)] = copy
-        copy._restore(deepcopy(self._data, memo), self._requires_grad)  # tensors that share memory still do
+        # Tensors that share memory still do.  A fake tensor would be copied with its mode.
+        data = deepcopy(self._data, memo) if type(self._data) is Tensor else self._data.clone()
+        copy._restore(data, self._requires_grad)
         copy._grad = None if self._grad is None else self._grad.clone()
         if hasattr(self, "__dict__"):
             copy.__dict__.update(deepcopy(self.__dict__, memo))

@@ -9,6 +9,7 @@ from neuronix.losses.__about__ import __version__ as __version__
 from neuronix.losses.adaptive_softmax import AdaptiveLogSoftmaxWithLoss
 from neuronix.losses.binary import BCELoss, BCEWithLogitsLoss
 from neuronix.losses.classification import CrossEntropyLoss, NLLLoss
+from neuronix.losses.ctc import CTCLoss
 from neuronix.losses.divergence import KLDivLoss
 from neuronix.losses.likelihood import GaussianNLLLoss, PoissonNLLLoss
 from neuronix.losses.linear_classification import LinearCrossEntropyLoss
@@ -27,6 +28,7 @@ __all__ = [
     "AdaptiveLogSoftmaxWithLoss",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CTCLoss",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "GaussianNLLLoss",

@@ -7,17 +7,17 @@ from typing import Any, ClassVar
 
 from neuronix.autograd import CustomTensor
 from neuronix.losses.errors import LossArgumentError
-from neuronix.losses.functional.arguments import legacy_reduction
+from neuronix.losses.functional.arguments import TensorLike, legacy_reduction
 from neuronix.nn import Module
 
-__all__ = ["Loss"]
+__all__ = ["Loss", "TargetLoss"]
 
 
 class Loss(Module):
-    """A module that compares an input with a target, by a function of `functional`.
+    """A module that compares what a model says with what is so, by a function of `functional`.
 
-    A subclass names the function and the options that it hands on to it, which are attributes of the same names.  One
-    whose function takes something else than an input and a target says so in a ``forward`` of its own.
+    A subclass names the function and the options that it hands on to it, which are attributes of the same names, and
+    says in its ``forward`` what the function takes; `TargetLoss` says so where that is an input and a target.
     """
 
     _function: ClassVar[Callable[..., CustomTensor]]
@@ -35,10 +35,14 @@ class Loss(Module):
                 hint=f"use {' or '.join(map(repr, self.reductions))}",
             )
 
-    def forward(self, *args: Any, **kwargs: Any) -> CustomTensor:
-        """Compute the loss of an input and a target, or of what the function takes."""
-        return self._loss(*args, **kwargs)
-
     def _loss(self, *args: Any, **kwargs: Any) -> CustomTensor:
         options = {name: getattr(self, name) for name in self._options}
         return type(self)._function(*args, **kwargs, **options, reduction=self.reduction)
+
+
+class TargetLoss(Loss):
+    """A loss of an input and a target."""
+
+    def forward(self, input: TensorLike, target: TensorLike) -> CustomTensor:
+        """Compute the loss of an input and a target."""
+        return self._loss(input, target)

@@ -8,7 +8,7 @@ from neuronix.autograd import CustomTensor
 from neuronix.losses import functional
 from neuronix.losses.errors import LossArgumentError
 from neuronix.losses.functional.arguments import TensorLike
-from neuronix.losses.loss import Loss
+from neuronix.losses.loss import Loss, TargetLoss
 
 __all__ = [
     "HingeEmbeddingLoss",
@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 
-class HingeEmbeddingLoss(Loss):
+class HingeEmbeddingLoss(TargetLoss):
     """Similar pairs should be near, dissimilar ones farther apart than a margin.
 
     See [`functional.hinge_embedding_loss`][neuronix.losses.functional.hinge_embedding_loss].
@@ -100,7 +100,7 @@ class MarginRankingLoss(Loss):
         return self._loss(input1, input2, target)
 
 
-class MultiLabelMarginLoss(Loss):
+class MultiLabelMarginLoss(TargetLoss):
     """The scores of several classes should be higher than the others' by 1.
 
     See [`functional.multilabel_margin_loss`][neuronix.losses.functional.multilabel_margin_loss].
@@ -127,7 +127,7 @@ class MultiLabelMarginLoss(Loss):
     _options = ()
 
 
-class SoftMarginLoss(Loss):
+class SoftMarginLoss(TargetLoss):
     """Two classes, 1 and −1: ``log(1 + exp(−y x))``.
 
     See [`functional.soft_margin_loss`][neuronix.losses.functional.soft_margin_loss].
@@ -154,7 +154,7 @@ class SoftMarginLoss(Loss):
     _options = ()
 
 
-class MultiLabelSoftMarginLoss(Loss):
+class MultiLabelSoftMarginLoss(TargetLoss):
     """Several classes at once: the mean over the classes of their binary cross entropies.
 
     See [`functional.multilabel_soft_margin_loss`][neuronix.losses.functional.multilabel_soft_margin_loss].
@@ -194,7 +194,7 @@ class MultiLabelSoftMarginLoss(Loss):
         self.register_buffer("weight", weight)
 
 
-class MultiMarginLoss(Loss):
+class MultiMarginLoss(TargetLoss):
     """The score of one class should be higher than each other by a margin.
 
     See [`functional.multi_margin_loss`][neuronix.losses.functional.multi_margin_loss].

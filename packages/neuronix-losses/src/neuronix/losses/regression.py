@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from neuronix.losses import functional
 from neuronix.losses.errors import LossTypeError
-from neuronix.losses.loss import Loss
+from neuronix.losses.loss import TargetLoss
 
 __all__ = ["HuberLoss", "L1Loss", "MSELoss", "SmoothL1Loss"]
 
 
-class MSELoss(Loss):
+class MSELoss(TargetLoss):
     """The mean squared error, ``(input − target)²``.
 
     See [`functional.mse_loss`][neuronix.losses.functional.mse_loss]; input and target have the same shape.
@@ -40,7 +40,7 @@ class MSELoss(Loss):
     _function = staticmethod(functional.mse_loss)
 
 
-class L1Loss(Loss):
+class L1Loss(TargetLoss):
     """The mean absolute error, ``|input − target|``.
 
     See [`functional.l1_loss`][neuronix.losses.functional.l1_loss]; input and target have the same shape.
@@ -66,7 +66,7 @@ class L1Loss(Loss):
     _function = staticmethod(functional.l1_loss)
 
 
-class SmoothL1Loss(Loss):
+class SmoothL1Loss(TargetLoss):
     """The absolute error, rounded off to a parabola where it is smaller than ``beta``.
 
     See [`functional.smooth_l1_loss`][neuronix.losses.functional.smooth_l1_loss]; input and target have the same shape.
@@ -104,7 +104,7 @@ class SmoothL1Loss(Loss):
         self.beta = beta
 
 
-class HuberLoss(Loss):
+class HuberLoss(TargetLoss):
     """The squared error, continued as a straight line where the error is larger than ``delta``.
 
     See [`functional.huber_loss`][neuronix.losses.functional.huber_loss]; input and target have the same shape.

@@ -146,9 +146,9 @@ class RMSNorm(Module):
         if self.weight is not None:
             init.ones_(self.weight)
 
-    def forward(self, input: TensorLike) -> CustomTensor:
+    def forward(self, x: TensorLike) -> CustomTensor:
         """Apply the layer."""
-        return functional.rms_norm(input, self.normalized_shape, self.weight, self.eps)
+        return functional.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
     def extra_repr(self) -> str:
         """The constructor's arguments."""
