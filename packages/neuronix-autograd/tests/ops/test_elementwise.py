@@ -212,7 +212,22 @@ def test_results_that_are_kept_may_not_be_changed_but_arguments_may() -> None:
     torch.testing.assert_close(x.grad, torch.exp(x.data))
 
 
+def test_frexp() -> None:
+    x = torch.tensor([0.0, 1.0, -3.0, 0.3, 1e-300, -1e300], dtype=torch.float64, requires_grad=True)
+    y = tensor(x.detach().clone(), requires_grad=True)
+    (mantissa, exponent), (expected, powers) = torch.frexp(y), torch.frexp(x)
+    torch.testing.assert_close(mantissa.data, expected.detach(), rtol=0, atol=0)
+    assert torch.equal(exponent.data if isinstance(exponent, CustomTensor) else exponent, powers)
+    mantissa.sum().backward()
+    # PyTorch takes the power in float32, so that its gradient is infinite or 0 for the last two; see the definition.
+    torch.testing.assert_close(y.grad, torch.ldexp(torch.ones(6, dtype=torch.float64), -powers), rtol=1e-15, atol=0)
+    expected.sum().backward()
+    assert y.grad is not None
+    assert x.grad is not None
+    torch.testing.assert_close(y.grad[:4], x.grad[:4], rtol=1e-15, atol=0)
+
+
 def test_every_operation_has_a_row() -> None:
-    rows = {row[0] for row in ROWS} | {"xlogy"}
+    rows = {row[0] for row in ROWS} | {"xlogy", "frexp"}
     declared = {key.rsplit(".", 1)[1] for key in registry.OPERATIONS if key.startswith(ops.elementwise.__name__ + ".")}
     assert declared == set(ops.elementwise.__all__) == rows
