@@ -209,3 +209,28 @@ class TestGradgradcheck:
         assert gradgradcheck(square, leaf(2), leaf(2, seed=1))
         assert gradgradcheck(lambda x: (x * x, x * 3), leaf(2), (leaf(2, seed=1), torch.ones(2, dtype=torch.float64)))
         assert gradgradcheck(square, leaf(2, 3), gen_non_contig_grad_outputs=True)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_rule_that_cant_be_differentiated_again_is_named(alone: bool) -> None:
+    @primitive
+    def cubed(x: Any) -> Any:
+        return x**3
+
+    @cubed.vjp("x")
+    def cubed_wrt_x(grad: Any, x: Any) -> Any:
+        return grad * 3 * (x.data if isinstance(x, CustomTensor) else x) ** 2  # a constant, in a recorded pass
+
+    def twice(x: Any) -> Any:
+        return cubed(x) * 2
+
+    x = CustomTensor(torch.tensor([0.5, 2.0], dtype=torch.float64), requires_grad=True)
+    ones = CustomTensor(torch.ones(2, dtype=torch.float64))
+    assert gradcheck(cubed, x)
+    with pytest.raises(errors.GradcheckError) as caught:
+        gradgradcheck(cubed if alone else twice, x, ones)
+    name, expected = ("cubed", "3") if alone else ("twice", "6")  # 6 x, times 1 or 2
+    assert str(caught.value).startswith(
+        f"gradgradcheck: the gradients of {name}: the gradient of output 0[0] with respect to input 0[0] is 0, but "
+        f"finite differences give {expected}"
+    )

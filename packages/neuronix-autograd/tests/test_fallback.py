@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from neuronix.autograd import no_grad, tensor
+from neuronix.autograd import CustomTensor, no_grad, tensor
 from neuronix.autograd.dispatch import fallback
-from neuronix.autograd.errors import GradientError, UnsupportedError
+from neuronix.autograd.errors import DtypeError, GradientError, UnsupportedError
 
 ROWS: list[tuple[str, Any]] = [
     ("addcmul", lambda x, w: torch.addcmul(x, w, w, value=0.5)),
@@ -139,3 +139,39 @@ def test_under_vmap() -> None:
         return grad(F.hardtanh(torch.addcmul(x, x, CustomTensor(w), value=2.0), -50.0, 50.0).sum(), x)[0].data
 
     assert_close(torch.vmap(gradient)(values), 1 + 2 * w.expand(5, 3), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda b, s: torch.full((2,), s),
+        lambda b, s: torch.full_like(b, s),
+        lambda b, s: b.new_full((2,), s),
+        lambda b, s: torch.scalar_tensor(s),
+        lambda b, s: torch.arange(0, s),
+        lambda b, s: F.leaky_relu(b, s),
+        lambda b, s: F.elu(b, s),
+        lambda b, s: F.hardtanh(b, 0.0, s),
+        lambda b, s: F.layer_norm(b, (2,), eps=s),
+        lambda b, s: F.pad(b, (1, 1), value=s),
+        lambda b, s: F.huber_loss(b, b + 1, delta=s),
+        lambda b, s: torch.nan_to_num(b, nan=s),
+        lambda b, s: torch.linalg.norm(b, s),
+        lambda b, s: torch.dist(b, b + 1, s),
+        lambda b, s: torch.trapezoid(b, dx=s),
+        lambda b, s: torch.allclose(b, b, rtol=s),
+        lambda b, s: b.clone().uniform_(0, s),
+    ],
+)
+@pytest.mark.parametrize("kind", [torch.Tensor, CustomTensor])
+def test_a_tensor_that_requires_grad_is_no_number(call: Any, kind: Any) -> None:
+    values = torch.tensor([-0.5, 0.5], dtype=torch.float64)
+    number = torch.tensor(0.75, dtype=torch.float64)
+    with pytest.raises(TypeError):
+        call(values, number.clone().requires_grad_())
+    given = values if kind is torch.Tensor else CustomTensor(values)
+    with pytest.raises(DtypeError, match=r"must be a number|of type 'number'"):
+        call(given, CustomTensor(number, requires_grad=True))
+    if kind is torch.Tensor:
+        with no_grad():
+            call(given, CustomTensor(number, requires_grad=True))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from typing import Any
 
 import pytest
 import torch
@@ -81,3 +83,53 @@ def test_an_entered_mode_object_can_be_used_again() -> None:
         assert not is_grad_enabled()
     assert is_grad_enabled()
     assert repr(mode) == "no_grad()"
+
+
+@pytest.mark.parametrize("decorate", [no_grad, no_grad(), lambda function: set_grad_enabled(False)(function)])
+def test_decorated_coroutines_and_generators_that_await(decorate: Any) -> None:
+    seen: list[tuple[str, bool]] = []
+
+    @decorate
+    async def decorated(fails: bool) -> bool:
+        seen.append(("decorated", is_grad_enabled()))
+        await asyncio.sleep(0)
+        seen.append(("decorated", is_grad_enabled()))
+        if fails:
+            raise KeyError
+        return (tensor([1.0], requires_grad=True) * 2).requires_grad
+
+    async def beside() -> None:
+        for _ in range(3):
+            seen.append(("beside", is_grad_enabled()))
+            await asyncio.sleep(0)
+
+    @decorate
+    async def items() -> Any:
+        try:
+            for _ in range(2):
+                await asyncio.sleep(0)
+                yield is_grad_enabled()
+        except ValueError:
+            yield ("caught", is_grad_enabled())
+        finally:
+            seen.append(("decorated", is_grad_enabled()))
+
+    async def program() -> None:
+        assert (await asyncio.gather(decorated(False), beside()))[0] is False
+        assert is_grad_enabled()
+        with pytest.raises(KeyError):
+            await decorated(True)
+        assert is_grad_enabled()
+        async for item in items():
+            assert item is False
+            assert is_grad_enabled()
+        generator = items()
+        assert await anext(generator) is False
+        assert await generator.athrow(ValueError()) == ("caught", False)
+        assert is_grad_enabled()
+        await generator.aclose()
+        assert is_grad_enabled()
+
+    asyncio.run(program())
+    assert set(seen) == {("decorated", False), ("beside", True)}
+    assert seen.count(("decorated", False)) == 6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -325,3 +326,50 @@ def test_a_rule_may_call_primitives_on_whatever_it_is_handed() -> None:
     assert grad(g.sum(), x)[0].tolist() == [6.0, 6.0]
     assert seen == [Tensor, type(x), Tensor, Tensor]  # first order; recorded; both of them behind the recorded pass
     assert isinstance(scale(torch.ones(2), 3.0), type(x))
+
+
+@pytest.mark.parametrize("deeper", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.float16])
+def test_a_gradient_of_another_type_is_cast_to_its_leafs(dtype: torch.dtype, deeper: bool) -> None:
+    @primitive
+    def doubled(x: Any) -> Any:
+        return x * 2
+
+    @doubled.vjp("x")
+    def doubled_wrt_x(grad: Any) -> Any:
+        return torch.full((2,), 2, dtype=dtype)
+
+    class Doubled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            return torch.full((2,), 2, dtype=dtype)
+
+    x = tensor([1.0, 3.0], requires_grad=True)
+    expected = torch.tensor([1.0, 3.0], requires_grad=True)
+    doubled(x * 1 if deeper else x).sum().backward()
+    Doubled.apply(expected * 1 if deeper else expected).sum().backward()
+    torch.testing.assert_close(x.grad, expected.grad, rtol=0, atol=0)
+    (found,) = grad(doubled(x).sum(), x, create_graph=True)
+    assert found.dtype is torch.float32
+
+
+@pytest.mark.parametrize("returned", [1.0, "text", [1, 2], (torch.ones(2), torch.ones(2))])
+def test_a_rule_that_returns_no_tensor_is_refused(returned: Any) -> None:
+    @primitive
+    def doubled(x: Any) -> Any:
+        return x * 2
+
+    @doubled.vjp("x")
+    def doubled_wrt_x(grad: Any) -> Any:
+        return returned
+
+    x = tensor([1.0, 3.0], requires_grad=True)
+    with pytest.raises(DtypeError, match=rf"a {type(returned).__name__} arrived at a leaf of shape \(2,\)"):
+        doubled(x).sum().backward()
+    with pytest.raises(DtypeError, match="a rule on the way returned it"):
+        grad(doubled(x).sum(), x)
+    assert x.grad is None

@@ -29,6 +29,7 @@ from neuronix.autograd.node import (
     added,
     checked_replacement,
 )
+from neuronix.autograd.recording import restored
 from neuronix.autograd.tensor import CustomTensor, new_result
 
 __all__ = ["backward", "grad", "run"]
@@ -70,6 +71,7 @@ def run(
             leaf = node.leaf()
             if leaf is not None and leaf._requires_grad:  # it may have been frozen since
                 held = reached.get(id(leaf))
+                grad = _as_leaf(leaf, grad)
                 if held is not None:
                     _check_arrived(leaf, grad)
                 reached[id(leaf)] = (leaf, grad if held is None else added(held[1], grad))
@@ -92,6 +94,17 @@ def run(
             watcher.arrived(leaf, grad)
     captured.update((id(leaf), grad) for leaf, grad in leaves if id(leaf) in targets)
     return leaves, captured, retained
+
+
+def _as_leaf(leaf: CustomTensor, gradient: Any) -> Any:
+    """The gradient in its leaf's element type: a rule may give any other one, but nothing that is no tensor."""
+    if not isinstance(gradient, (Tensor, CustomTensor)):
+        raise DtypeError(
+            f"backward: a {type(gradient).__name__} arrived at a leaf of shape {tuple(leaf.shape)} as its gradient",
+            hint="a rule on the way returned it; it must return a tensor, or None",
+        )
+    dtype = leaf._data.dtype
+    return gradient if gradient.dtype is dtype else restored(gradient, (gradient.shape, dtype))
 
 
 def _check_arrived(leaf: CustomTensor, gradient: Any) -> None:

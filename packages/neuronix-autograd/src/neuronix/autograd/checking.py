@@ -75,6 +75,8 @@ def gradcheck(
     arguments = [inputs] if isinstance(inputs, (CustomTensor, Tensor)) else list(inputs)
     wanted = _wanted(arguments, "gradcheck")
     check = _Check(func, arguments, wanted, eps=eps, atol=atol, rtol=rtol)
+    if isinstance(func, _Gradients):
+        check.name = f"gradgradcheck: the gradients of {func.name}"
     try:
         check.compare_jacobians()
         check.compare_passes(nondet_tol)
@@ -150,15 +152,8 @@ def gradgradcheck(
             for seed in seeds
         ]
 
-    def gradients(*both: Any) -> tuple[CustomTensor, ...]:
-        values, cotangents = list(both[: len(arguments)]), list(both[len(arguments) :])
-        found = grad(
-            _outputs(func, values), [values[i] for i in wanted], cotangents, create_graph=True, materialize_grads=True
-        )
-        return tuple(tensor for tensor in found if tensor is not None)
-
     return gradcheck(
-        gradients,
+        _Gradients(func, arguments, wanted),
         [*arguments, *seeds],
         eps=eps,
         atol=atol,
@@ -171,6 +166,23 @@ def gradgradcheck(
     )
 
 
+class _Gradients:
+    """The gradients of a function as a function of its inputs and of the gradients of its outputs."""
+
+    def __init__(self, func: Callable[..., Any], arguments: Sequence[Any], wanted: Sequence[int]) -> None:
+        self.func = func
+        self.wanted = wanted
+        self.count = len(arguments)
+        outputs = _outputs(func, arguments)
+        self.name = _operation(func, outputs[0]) if outputs else _name(func)
+
+    def __call__(self, *both: Any) -> tuple[CustomTensor, ...]:
+        values, cotangents = list(both[: self.count]), list(both[self.count :])
+        inputs = [values[i] for i in self.wanted]
+        found = grad(_outputs(self.func, values), inputs, cotangents, create_graph=True, materialize_grads=True)
+        return tuple(tensor for tensor in found if tensor is not None)
+
+
 class _Check:
     """A function with its inputs, and the comparisons that `gradcheck` makes of it."""
 
@@ -178,6 +190,7 @@ class _Check:
         self, func: Callable[..., Any], arguments: list[Any], wanted: list[int], *, eps: float, atol: float, rtol: float
     ) -> None:
         self.func = func
+        self.name: str | None = None
         self.arguments = arguments
         self.wanted = wanted
         self.eps, self.atol, self.rtol = eps, atol, rtol
@@ -224,7 +237,7 @@ class _Check:
                 continue
             leaf = self.leaves[place]
             raise GradcheckError(
-                f"gradcheck: {self.operation(output)}: the gradient of output {number}{_index(output, element)} with "
+                f"{self.title(output)}: the gradient of output {number}{_index(output, element)} with "
                 f"respect to input {self.wanted[place]}{_index(leaf, entry)} is {received:.10g}, but finite "
                 f"differences give {expected:.10g}"
                 + (" (along the imaginary axis)" if direction == 1j else "")
@@ -248,7 +261,7 @@ class _Check:
             values = torch.zeros_like(leaf.data) if gradient is None else gradient.data
             if values.shape != leaf.shape:
                 raise GradcheckError(
-                    f"gradcheck: {self.operation(outputs[0])}: the gradient with respect to input {self.wanted[place]} "
+                    f"{self.title(outputs[0])}: the gradient with respect to input {self.wanted[place]} "
                     f"has shape {tuple(values.shape)}, but the input has shape {tuple(leaf.shape)}"
                 )
             checked.append(values)
@@ -275,7 +288,7 @@ class _Check:
             difference = (one - other).abs().max().item() if one.numel() else 0.0
             if difference > tolerance:
                 raise GradcheckError(
-                    f"gradcheck: {self.operation(self.outputs[0])}: two backward passes give gradients with respect to "
+                    f"{self.title(self.outputs[0])}: two backward passes give gradients with respect to "
                     f"input {self.wanted[place]} that differ by {difference:.3g}",
                     hint="if randomness or the order of sums explains that, give nondet_tol",
                 )
@@ -296,7 +309,7 @@ class _Check:
         for place, (leaf, gradient) in enumerate(zip(self.leaves, self.gradients(self.outputs, seeds), strict=True)):
             if gradient.dtype is not leaf.dtype:
                 raise GradcheckError(
-                    f"gradcheck: {self.operation(self.outputs[0])}: the gradient with respect to input "
+                    f"{self.title(self.outputs[0])}: the gradient with respect to input "
                     f"{self.wanted[place]} is {gradient.dtype}, but the input is {leaf.dtype}"
                 )
 
@@ -313,16 +326,25 @@ class _Check:
         for place, (one, two) in enumerate(zip(received, expected, strict=True)):
             if not torch.allclose(one, two, rtol=self.rtol, atol=self.atol, equal_nan=True):
                 raise GradcheckError(
-                    f"gradcheck: {self.operation(self.outputs[0])}: the gradient with respect to input "
+                    f"{self.title(self.outputs[0])}: the gradient with respect to input "
                     f"{self.wanted[place]} {how} is {one}, {other} it is {two}"
                 )
 
-    def operation(self, output: CustomTensor) -> str:
-        """What computed an output: the operation if there is one alone, else the function's name."""
-        node = output.grad_fn
-        if node is not None and all(parent is None or parent.is_leaf for parent in node.parents):
-            return node.name
-        return getattr(self.func, "__name__", type(self.func).__name__)
+    def title(self, output: CustomTensor) -> str:
+        """Which check has failed, and of what."""
+        return self.name or f"gradcheck: {_operation(self.func, output)}"
+
+
+def _operation(func: Callable[..., Any], output: CustomTensor) -> str:
+    """What computed an output: the operation if there is one alone, else the function's name."""
+    node = output.grad_fn
+    if node is not None and all(parent is None or parent.is_leaf for parent in node.parents):
+        return node.name
+    return _name(func)
+
+
+def _name(func: Callable[..., Any]) -> str:
+    return str(getattr(func, "__name__", type(func).__name__))
 
 
 def _wanted(arguments: Sequence[Any], name: str) -> list[int]:

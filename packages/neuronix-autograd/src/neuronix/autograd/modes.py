@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
@@ -76,6 +76,10 @@ class _Mode:
 
         if inspect.isgeneratorfunction(function):
             return cast("Callable[P, R]", _generator_function(function, fresh))
+        if inspect.isasyncgenfunction(function):
+            return cast("Callable[P, R]", _async_generator_function(function, fresh))
+        if inspect.iscoroutinefunction(function):
+            return cast("Callable[P, R]", _coroutine_function(function, fresh))
 
         @functools.wraps(function)
         def inner(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -112,6 +116,45 @@ def _generator_function(function: Callable[..., Any], mode: Callable[[], _Mode])
         finally:
             with mode():
                 generator.close()
+
+    return inner
+
+
+def _coroutine_function(function: Callable[..., Any], mode: Callable[[], _Mode]) -> Callable[..., Any]:
+    """The coroutine function with the mode on until it has returned; other tasks have modes of their own."""
+
+    @functools.wraps(function)
+    async def inner(*args: Any, **kwargs: Any) -> Any:
+        with mode():
+            return await function(*args, **kwargs)
+
+    return inner
+
+
+def _async_generator_function(function: Callable[..., Any], mode: Callable[[], _Mode]) -> Callable[..., Any]:
+    """As `_generator_function`, for generators that await."""
+
+    @functools.wraps(function)
+    async def inner(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        generator = function(*args, **kwargs)
+        resume: Callable[[Any], Any] = generator.asend
+        sent: Any = None
+        try:
+            while True:
+                try:
+                    with mode():
+                        item = await resume(sent)
+                except StopAsyncIteration:
+                    return
+                try:
+                    resume, sent = generator.asend, (yield item)
+                except GeneratorExit:
+                    raise
+                except BaseException as error:  # noqa: BLE001  # thrown in by the caller, for the generator to handle
+                    resume, sent = generator.athrow, error
+        finally:
+            with mode():
+                await generator.aclose()
 
     return inner
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd.compiled_sums import sum_back, uses_compiled_reductions
+from neuronix.autograd.dispatch.inplace import is_recorded, not_a_number
 from neuronix.autograd.errors import (
     ArgumentError,
     AxisError,
@@ -115,6 +116,8 @@ def explained(op: Primitive, error: Exception, values: Sequence[Any]) -> Excepti
     """The error that torch raised for an operation's arguments, with the operation's name and all arguments."""
     if isinstance(error, NeuronixError):
         return error
+    if is_recorded(*values):  # a CustomTensor is left where the operation takes a number
+        return not_a_number()
     given = ", ".join(f"{name}={_described(value)}" for name, value in zip(op.parameters, values, strict=True))
     message = f"{op.name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}\n  given: {given}"
     if isinstance(error, NotImplementedError):

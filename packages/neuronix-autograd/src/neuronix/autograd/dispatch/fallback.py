@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from neuronix.autograd.dispatch.inplace import assign, check_changeable, is_recorded, unwrap
+from neuronix.autograd.dispatch.inplace import assign, check_changeable, is_recorded, not_a_number, unwrap
 from neuronix.autograd.dispatch.registry import ATEN
 from neuronix.autograd.errors import UnsupportedError
 from neuronix.autograd.tensor import CustomTensor, new_result
@@ -73,6 +73,9 @@ class _StandIn(Tensor):
         return made
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    def __repr__(self) -> str:  # type: ignore[override]
+        return repr(self.custom)  # in messages of torch's
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -200,6 +203,8 @@ def _answer(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         return _run(handler, args, kwargs)
     if overload in _VALUE_INDEPENDENT or not is_recorded(*_customs(args), *_customs(kwargs)):
         return _run(func, *_values((args, kwargs)))
+    if overload == "_local_scalar_dense.default":
+        raise not_a_number()
     if func._can_decompose():  # a composite of torch's own, called by a decomposition
         return func.decompose(*args, **kwargs)
     decomposition = _decompositions().get(func)  # a primitive of torch's has none, so this ends
@@ -244,7 +249,7 @@ def _decompositions() -> dict[Any, Callable[..., Any]]:
 
 _INTEGRAL = frozenset(
     (
-        "_local_scalar_dense all allclose any argmax argmin argsort bincount bucketize count_nonzero eq equal ge gt "
+        "all allclose any argmax argmin argsort bincount bucketize count_nonzero eq equal ge gt "
         "histc is_nonzero is_same_size isfinite isin isinf isnan isneginf isposinf isreal le logical_and logical_not "
         "logical_or logical_xor lt ne nonzero searchsorted signbit"
     ).split()

@@ -81,6 +81,8 @@ def other_change(name: str, self: CustomTensor, args: Sequence[Any], kwargs: dic
     if name not in _DRAWING:
         return None
     check_changeable(self, name)
+    if name != "bernoulli_" and is_recorded(args, kwargs):  # which takes a tensor of probabilities
+        raise not_a_number()
     drawn = torch.empty_like(self._data)
     getattr(drawn, name)(*unwrap(args), **unwrap(kwargs))
     assign(self, new_result(drawn, None), name)
@@ -98,6 +100,14 @@ def _tracked(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return any(_tracked(item) for item in value)
     return isinstance(value, dict) and any(_tracked(item) for item in value.values())
+
+
+def not_a_number() -> DtypeError:
+    """A tensor that requires grad stands where torch takes a number: its gradient would be lost without a word."""
+    return DtypeError(
+        "a tensor that requires grad was given for an argument that must be a number",
+        hint="give x.item() if its value alone is meant, or write the formula out in tensors",
+    )
 
 
 def unwrap(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronix.autograd.dispatch.inplace import unwrap
+from neuronix.autograd.dispatch.inplace import is_recorded, not_a_number, unwrap
 from neuronix.autograd.ops.shapes import expand_, view_
 from neuronix.autograd.primitive import composite, primitive
 from neuronix.autograd.recording import constant_result
@@ -244,6 +244,8 @@ def _bind_constant(name: str, function: Callable[..., Any]) -> None:
             "pin_memory": pin_memory,
             "memory_format": memory_format,
         }
+        if is_recorded(args, fill_value):
+            raise not_a_number()
         made = function(unwrap(x), *unwrap(args), **{key: unwrap(v) for key, v in options.items() if v is not None})
         return CustomTensor(made, requires_grad=True) if requires_grad else constant_result(made)
 
