@@ -22,6 +22,7 @@ from torch.testing import assert_close
 import neuronix.autograd
 from neuronix.autograd import CustomTensor, ops, rules_only
 from neuronix.autograd.dispatch.registry import OPERATIONS
+from neuronix.autograd.ops import systems
 from neuronix.autograd.primitive import Primitive
 
 PACKAGE = f"{ops.__name__}."
@@ -462,6 +463,11 @@ ROWS: dict[str, Row] = {
     "systems.solve_ex": ("mv", torch.linalg.solve),
     "systems.inv_ex": ("m", torch.linalg.inv),
     "systems.det_factored": ("m", torch.linalg.det),
+    "systems.cofactors": (
+        "m",
+        lambda m: systems.cofactors(m, *torch.linalg.lu_factor(m.detach())),
+        lambda m: torch.linalg.det(m)[..., None, None] * torch.linalg.inv(m).mT,
+    ),
     "systems.det": ("m", torch.det),
     "systems.slogdet_factored": ("m", lambda m: tuple(torch.linalg.slogdet(m))),
     "systems.slogdet": ("m", lambda m: torch.logdet(positive(m))),

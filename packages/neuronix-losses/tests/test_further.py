@@ -207,6 +207,15 @@ BAD = {
 }
 
 
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_a_score_without_axes_is_of_one_class(reduction: str, check_against_torch: Callable[..., None]) -> None:
+    score = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    multi_margin_loss = torch.nn.functional.multi_margin_loss
+    check_against_torch(
+        lambda x: multi_margin_loss(x * x, torch.tensor(0), reduction=reduction), score, second_order=False
+    )
+
+
 @pytest.mark.parametrize("call, kind, words", BAD.values(), ids=BAD)
 def test_bad_input(call: Callable[[], Any], kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words):

@@ -122,9 +122,7 @@ def lu_solve(LU: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool =
 @primitive(broadcasts=True)
 def solve_factored(A: Tensor, B: Tensor, LU: Tensor, pivots: Tensor, transposed: bool = False) -> Any:
     """The X of A · X = B, or of Aᵀ · X = B; the factors of A are at hand."""
-    if transposed:  # torch offers the adjoint: conj(Aᴴ conj(X)) = Aᵀ X
-        return torch.linalg.lu_solve(LU, pivots, torch.conj_physical(B), adjoint=True).conj_physical()
-    return torch.linalg.lu_solve(LU, pivots, B)
+    return _solved(B, LU, pivots, transposed)
 
 
 @solve_factored.vjp("A", "B")
@@ -136,6 +134,12 @@ def solve_factored_wrt_A_and_B(
     if not needs[0]:
         return None, gB
     return -(out @ gB.mT if transposed else gB @ out.mT), gB
+
+
+def _solved(B: Tensor, LU: Tensor, pivots: Tensor, transposed: bool) -> Tensor:
+    if transposed:  # torch offers the adjoint: conj(Aᴴ conj(X)) = Aᵀ X
+        return torch.linalg.lu_solve(LU, pivots, torch.conj_physical(B), adjoint=True).conj_physical()
+    return torch.linalg.lu_solve(LU, pivots, B)
 
 
 def is_vector(B: Any, A: Any) -> bool:
@@ -182,13 +186,43 @@ def inv_ex_wrt_A(grad: list[Tensor], out: Any) -> Any:
 @primitive
 def det_factored(A: Tensor, LU: Tensor, pivots: Tensor) -> Tensor:
     """The determinant of a matrix whose factors are at hand."""
-    return _parity(pivots) * torch.diagonal(LU, dim1=-2, dim2=-1).prod(-1)
+    return _determinant(LU, pivots)
 
 
 @det_factored.vjp("A")
-def det_factored_wrt_A(grad: Tensor, out: Tensor, A: Tensor, LU: Tensor, pivots: Tensor) -> Any:
-    # d det A = det A · tr(A⁻¹ dA) (Jacobi's formula)
-    return solve_factored(A, _multiples(grad * out, A), LU, pivots, True)
+def det_factored_wrt_A(grad: Tensor, A: Tensor, LU: Tensor, pivots: Tensor) -> Any:
+    # d det A = tr(adj A · dA) (Jacobi's formula)
+    return grad[..., None, None] * cofactors(A, LU, pivots)
+
+
+@primitive
+def cofactors(A: Tensor, LU: Tensor, pivots: Tensor) -> Tensor:
+    """The cofactors det A · A⁻ᵀ of a matrix whose factors are at hand, of a singular one too."""
+    # They are polynomials of A's elements: next to a singular matrix is a regular one with nearly the same.  No digit
+    # is lost to the small pivot, by which the inverse is divided and the determinant multiplied.
+    LU = _without_zero_pivots(LU, 1)
+    return _solved(_multiples(_determinant(LU, pivots), A), LU, pivots, True)
+
+
+@cofactors.vjp("A")
+def cofactors_wrt_A(grad: Tensor, A: Tensor, LU: Tensor, pivots: Tensor) -> Any:
+    # C = d X with d = det A and X = A⁻ᵀ, and dX = −X dAᵀ X.  With a small pivot two large terms nearly cancel, so half
+    # of the digits are left for the distance from A: of a singular matrix this has half of them.
+    LU = _without_zero_pivots(LU, 0.5)
+    d = det_factored(A, LU, pivots)[..., None, None]
+    X = solve_factored(A, _multiples(torch.ones_like(d[..., 0, 0]), A), LU, pivots, True)
+    trace = (grad * X).sum((-2, -1), keepdim=True)
+    return d * (trace * X - X @ grad.mT @ X)
+
+
+def _without_zero_pivots(LU: Tensor, digits: float) -> Tensor:
+    """Factors whose zeros on the diagonal are small numbers: so many of all digits below one."""
+    pivots = torch.diagonal(LU, dim1=-2, dim2=-1)
+    return LU + torch.diag_embed((pivots == 0) * torch.finfo(LU.dtype).eps ** digits)
+
+
+def _determinant(LU: Tensor, pivots: Tensor) -> Tensor:
+    return _parity(pivots) * torch.diagonal(LU, dim1=-2, dim2=-1).prod(-1)
 
 
 def _parity(pivots: Tensor) -> Tensor:

@@ -195,7 +195,7 @@ def multi_margin_loss(
     ``l = (1 / C) Σ_(i ≠ y) weight[y] · max(0, margin − x[y] + x[i])ᵖ``
 
     Args:
-        input: Scores x, (N, C) or (C,).
+        input: Scores x, (N, C) or (C,); () is the score of a single class.
         target: Class indices y, (N,) or ().
         p: 1 or 2.
         margin: The margin.
@@ -222,6 +222,7 @@ def multi_margin_loss(
     if p not in (1, 2):
         raise LossArgumentError(f"multi_margin_loss: only p == 1 and p == 2 are supported, got {p}")
     x, y = lift(input), lift(target)
+    x = x.reshape(1) if x.ndim == 0 else x
     if x.ndim not in (1, 2) or x.shape[-1] == 0 or y.numel() != (x.shape[0] if x.ndim == 2 else 1) or y.ndim > 1:
         raise ShapeError(
             f"multi_margin_loss: expected scores (N, C) or (C,) and a class index for each, got {tuple(x.shape)} and "
