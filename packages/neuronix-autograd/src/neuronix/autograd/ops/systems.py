@@ -136,7 +136,7 @@ def solve_factored_wrt_A_and_B(
     return -(out @ gB.mT if transposed else gB @ out.mT), gB
 
 
-def _solved(B: Tensor, LU: Tensor, pivots: Tensor, transposed: bool) -> Tensor:
+def _solved(B: Tensor, LU: Tensor, pivots: Tensor, transposed: bool) -> Any:
     if transposed:  # torch offers the adjoint: conj(Aᴴ conj(X)) = Aᵀ X
         return torch.linalg.lu_solve(LU, pivots, torch.conj_physical(B), adjoint=True).conj_physical()
     return torch.linalg.lu_solve(LU, pivots, B)
@@ -201,7 +201,7 @@ def cofactors(A: Tensor, LU: Tensor, pivots: Tensor) -> Tensor:
     # They are polynomials of A's elements: next to a singular matrix is a regular one with nearly the same.  No digit
     # is lost to the small pivot, by which the inverse is divided and the determinant multiplied.
     LU = _without_zero_pivots(LU, 1)
-    return _solved(_multiples(_determinant(LU, pivots), A), LU, pivots, True)
+    return _solved(_multiples(_determinant(LU, pivots), A), LU, pivots, True)  # type: ignore[no-any-return]
 
 
 @cofactors.vjp("A")
