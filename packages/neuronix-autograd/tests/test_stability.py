@@ -82,6 +82,37 @@ ELEMENTWISE: dict[str, Callable[[Any], Any]] = {
     "clamp": lambda x: torch.clamp(x, -1.0, 1.0),
     "maximum": lambda x: torch.maximum(x, torch.zeros_like(x)),
     "nan_to_num": torch.nan_to_num,
+    "sinc": torch.sinc,
+    "sinh": torch.sinh,
+    "cosh": torch.cosh,
+    "asinh": torch.asinh,
+    "atanh": torch.atanh,
+    "asin": torch.asin,
+    "acos": torch.acos,
+    "cos": torch.cos,
+    "tan": torch.tan,
+    "lgamma": torch.lgamma,
+    "digamma": torch.digamma,
+    "erfinv": torch.erfinv,
+    "logit": torch.logit,
+    "logit, clamped": lambda x: torch.logit(x, 1e-3),
+    "xlogy": lambda x: torch.xlogy(x, x),
+    "relu6": F.relu6,
+    "hardshrink": F.hardshrink,
+    "softshrink": F.softshrink,
+    "tanhshrink": F.tanhshrink,
+    "threshold": lambda x: F.threshold(x, 0.1, 20.0),
+    "celu, narrow": lambda x: F.celu(x, 0.5),
+    "elu, wide": lambda x: F.elu(x, 2.0),
+    "atan2, of 1": lambda x: torch.atan2(x, torch.ones_like(x)),
+    "atan2, of 0": lambda x: torch.atan2(x, torch.zeros_like(x)),
+    "atan2, below": lambda x: torch.atan2(torch.ones_like(x), x),
+    "logaddexp": lambda x: torch.logaddexp(x, torch.ones_like(x)),
+    "minimum": lambda x: torch.minimum(x, torch.zeros_like(x)),
+    "sign": torch.sign,
+    "division": lambda x: x / torch.full_like(x, 3.0),
+    "division by": lambda x: 1.0 / x,
+    "exponent": lambda x: 2.0**x,
     "sum": torch.sum,
 }
 OF_ROWS: dict[str, Callable[[Any], Any]] = {
@@ -102,6 +133,17 @@ OF_ROWS: dict[str, Callable[[Any], Any]] = {
     "max": lambda x: torch.max(x, 1)[0],
     "prod": lambda x: torch.prod(x, 1),
     "cumsum": lambda x: torch.cumsum(x, 1),
+    "norm, 0.5": lambda x: torch.linalg.vector_norm(x, 0.5, 1),
+    "norm, -inf": lambda x: torch.linalg.vector_norm(x, -INF, 1),
+    "norm of a matrix": torch.linalg.norm,
+    "normalize": lambda x: F.normalize(x, dim=1),
+    "var_mean": lambda x: torch.var_mean(x, 1)[0],
+    "median": lambda x: torch.median(x, 1)[0],
+    "sort": lambda x: torch.sort(x, 1)[0],
+    "cummax": lambda x: torch.cummax(x, 1)[0],
+    "nansum": lambda x: torch.nansum(x, 1),
+    "nanmean": lambda x: torch.nanmean(x, 1),
+    "dist": lambda x: torch.dist(x, torch.ones_like(x)),
 }
 
 # The distance from 1 to the next number, and the smallest number that isn't denormalised.
@@ -159,6 +201,15 @@ def test_far_out_elementwise(name: str, dtype: torch.dtype, rules: bool) -> None
 @pytest.mark.parametrize("name", OF_ROWS)
 def test_far_out_in_rows(name: str, dtype: torch.dtype, rules: bool) -> None:
     check(name, OF_ROWS[name], torch.tensor(ROWS, dtype=torch.float64).to(dtype), rules)
+
+
+@pytest.mark.parametrize("far", [INF, -INF, NAN, 1e300])
+def test_the_running_product_is_right_where_torch_divides(far: float) -> None:
+    # d/dx₀ of x₀ + x₀x₁ + x₀x₁x₂ is 1 + x₁ + x₁x₂, whatever x₀ is; PyTorch divides by x₀ and finds NaN at infinity.
+    x = CustomTensor(torch.tensor([far, 1.0, 2.0], dtype=torch.float64), requires_grad=True)
+    torch.cumprod(x, 0).sum().backward()
+    expected = torch.tensor([4.0, 3 * far, far], dtype=torch.float64)
+    assert_close(x.grad, expected, rtol=0, atol=0, equal_nan=True)
 
 
 def test_the_running_logsumexp_is_right_where_torch_loses_its_digits() -> None:

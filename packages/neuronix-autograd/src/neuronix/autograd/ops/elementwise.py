@@ -256,9 +256,10 @@ def sinc(x: Tensor) -> Tensor:
 
 @sinc.vjp("x")
 def sinc_wrt_x(grad: Tensor, x: Tensor) -> Tensor:
-    # d/dx sin(πx)/(πx) = (πx·cos πx − sin πx) / (πx²), and 0 at the maximum
+    # d/dx sin(πx)/(πx) = (πx·cos πx − sin πx) / (πx²), and 0 at the maximum, or so close to it that πx² underflows
     scaled = math.pi * x
-    return grad * torch.where(x == 0, 0, (scaled * torch.cos(scaled) - torch.sin(scaled)) / (scaled * x))
+    square = scaled * x
+    return grad * torch.where(square == 0, 0, (scaled * torch.cos(scaled) - torch.sin(scaled)) / square)
 
 
 # Hyperbolic functions

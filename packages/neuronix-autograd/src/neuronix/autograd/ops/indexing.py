@@ -222,7 +222,8 @@ def _as_index(item: Any, device: torch.device) -> Any:
     try:
         return item.__index__()
     except AttributeError:
-        raise AxisError(
+        error = DtypeError if isinstance(item, str) else AxisError  # a TypeError, as in PyTorch, and an IndexError
+        raise error(
             "getitem: only integers, slices (`:`), ellipsis (`...`), None and long or bool tensors are valid indices, "
             f"not {type(item).__name__}"
         ) from None

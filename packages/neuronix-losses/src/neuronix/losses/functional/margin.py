@@ -8,7 +8,7 @@ from __future__ import annotations
 from neuronix.autograd import CustomTensor, composite, ops
 from neuronix.autograd.errors import AxisError, DtypeError, ShapeError
 from neuronix.losses.errors import LossArgumentError
-from neuronix.losses.functional.arguments import TensorLike, any_of, choose, legacy_reduction, lift
+from neuronix.losses.functional.arguments import TensorLike, any_of, choose, legacy_reduction, lift, reduction_number
 from neuronix.losses.functional.reduction import reduce as reduced
 
 __all__ = [
@@ -219,6 +219,8 @@ def multi_margin_loss(
         >>> multi_margin_loss(tensor([[0.5, 0.0, -1.0]]), tensor([0])).item()  # (1 − 0.5) / 3
         0.1666666716337204
     """
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    reduction_number("multi_margin_loss", reduction)  # before the target is looked at, as in PyTorch
     if p not in (1, 2):
         raise LossArgumentError(f"multi_margin_loss: only p == 1 and p == 2 are supported, got {p}")
     x, y = lift(input), lift(target)
@@ -240,7 +242,7 @@ def multi_margin_loss(
         terms = terms * lift(weight)[classes]
     others = choose(_numbers(x) == classes, 0.0, terms).sum(-1) / x.shape[-1]
     shaped = others.reshape(y.shape) if reduction == "none" else others
-    return reduced("multi_margin_loss", shaped, legacy_reduction(size_average, reduce, reduction))
+    return reduced("multi_margin_loss", shaped, reduction)
 
 
 @composite(names="nn.functional.multilabel_margin_loss")
@@ -277,6 +279,8 @@ def multilabel_margin_loss(
         >>> multilabel_margin_loss(tensor([[1.0, 0.5, 0.0]]), tensor([[0, -1, -1]])).item()  # (0.5 + 0) / 3
         0.1666666716337204
     """
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    reduction_number("multilabel_margin_loss", reduction)  # before the target is looked at, as in PyTorch
     x, y = lift(input), lift(target)
     if x.ndim > 2 or x.shape != y.shape:
         raise ShapeError(
@@ -292,7 +296,7 @@ def multilabel_margin_loss(
     excess = (1 - x.gather(-1, classes).unsqueeze(-1) + x.unsqueeze(-2)).relu()  # (…, targets, classes)
     counted = named.unsqueeze(-1) & ~is_target.unsqueeze(-2)
     loss = choose(counted, excess, 0.0).sum((-1, -2)) / x.shape[-1]
-    return reduced("multilabel_margin_loss", loss, legacy_reduction(size_average, reduce, reduction))
+    return reduced("multilabel_margin_loss", loss, reduction)
 
 
 def _numbers(x: CustomTensor) -> CustomTensor:
