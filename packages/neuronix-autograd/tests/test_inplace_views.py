@@ -151,9 +151,9 @@ def test_programs_of_views_and_changes(seed: int) -> None:
         ), ours
         return
     for our, their in zip(received[0], expected[0], strict=True):
-        assert_close(our.data, their, rtol=1e-11, atol=1e-12)
+        assert_close(our.data, their, rtol=1e-11, atol=1e-12, equal_nan=True)
     for our, their in zip(received[1], expected[1], strict=True):
-        assert_close(_filled(our), _filled(their), rtol=1e-11, atol=1e-12)
+        assert_close(_filled(our), _filled(their), rtol=1e-11, atol=1e-12, equal_nan=True)
     assert received[2] == expected[2], ours
 
 
