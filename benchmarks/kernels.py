@@ -99,6 +99,14 @@ def on_pair(call: Callable[..., Any]) -> Sample:
     return Sample(call, lambda sizes: [matrix(sizes), matrix(sizes)])
 
 
+def transcribed(sizes: Sizes) -> list[Tensor]:
+    """Logarithms of probabilities at each time, and sequences of labels for them with both lengths."""
+    steps, labels = sizes.pixels, sizes.pixels // 3
+    targets = 1 + torch.arange(sizes.batch * labels).reshape(sizes.batch, labels) % (sizes.channels - 1)
+    log_probs = torch.randn(steps, sizes.batch, sizes.channels).log_softmax(-1)
+    return [log_probs, targets, torch.full((sizes.batch,), steps), torch.full((sizes.batch,), labels)]
+
+
 # By the file and the name of the operation.
 SAMPLES: dict[str, Sample] = {
     "activations.relu": on_matrix(ops.relu),
@@ -132,6 +140,7 @@ SAMPLES: dict[str, Sample] = {
     "binary.binary_cross_entropy_": Sample(
         L.binary_cross_entropy, lambda sizes: [torch.sigmoid(matrix(sizes)), torch.sigmoid(matrix(sizes))]
     ),
+    "ctc.ctc_": Sample(L.ctc_loss, transcribed),
     "classification.nll_loss_": Sample(L.nll_loss, lambda sizes: [torch.log_softmax(matrix(sizes), 1), classes(sizes)]),
 }
 

@@ -169,14 +169,26 @@ class InPlace(Column):
             )
         except (RuntimeError, NotImplementedError):  # torch itself can't
             return None
-        return unchanged, doubled
+        return unchanged, doubled, [self.changed(function, n, given, unchanged) for n in range(len(unchanged))]
+
+    def changed(self, function: _Function, number: int, given: Sequence[Tensor], unchanged: list[Any]) -> list[Any]:
+        """The gradients after an input was doubled: a result that is a view of it has doubled, too."""
+        leaves = [value.clone().requires_grad_() for value in function.values]
+        inputs = [leaf * 1 for leaf in leaves]
+        outputs = list(function(*inputs))
+        try:
+            inputs[number].mul_(2)
+            return differentiate(outputs, leaves, torch.autograd.grad, given)
+        except RuntimeError:  # torch refuses, and so may we; a number must be the right one all the same
+            shared = any(x.untyped_storage().data_ptr() == inputs[number].untyped_storage().data_ptr() for x in outputs)
+            return [None if x is None else 2 * x for x in unchanged] if shared else unchanged
 
     def compare(self, info: OpInfo, sample: SampleInput, expected: Any) -> None:
-        unchanged, doubled = expected
+        unchanged, doubled, changed = expected
         for n, wanted in enumerate(doubled):
             self.attempt(info, sample, f"output {n} changed", lambda _i, _c, outputs, n=n: outputs[n].mul_(2), wanted)
-        for n in range(len(unchanged)):
-            self.attempt(info, sample, f"input {n} changed", lambda inputs, _c, _o, n=n: inputs[n].mul_(2), unchanged)
+        for n, wanted in enumerate(changed):
+            self.attempt(info, sample, f"input {n} changed", lambda inputs, _c, _o, n=n: inputs[n].mul_(2), wanted)
             self.attempt(
                 info, sample, f"input {n} changed behind", lambda inputs, _c, _o, n=n: inputs[n].data.mul_(2), unchanged
             )

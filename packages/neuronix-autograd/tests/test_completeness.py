@@ -248,6 +248,7 @@ ROWS: dict[str, Row] = {
     "shapes.as_strided": ("x", lambda x: torch.as_strided(x, (2, 3), (4, 1), 1)),
     "shapes.windows": ("v", lambda v: v.unfold(0, 2, 1)),
     # conversions
+    "conversions.as_strided_copy": ("x", lambda x: torch.as_strided_copy(x, (2, 3), (4, 1), 1)),
     "conversions.clone": ("x", torch.clone),
     "conversions.to_dense": ("x", lambda x: x.to_dense()),
     "conversions.contiguous": ("x", lambda x: x.t().contiguous()),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from neuronix.autograd import AutogradGraph, CustomTensor, grad, no_grad, primitive
+from neuronix.autograd import AutogradGraph, CustomTensor, errors, grad, no_grad, primitive, tensor
 from neuronix.autograd.errors import GradientError
 from neuronix.autograd.testing import no_leaks
 
@@ -450,3 +450,28 @@ def test_failed_operations_leave_nothing_behind() -> None:
 
     with no_leaks():
         attempts()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, c: torch.nn.functional.pad(x, (1, 1), value=c),
+        torch.nn.functional.leaky_relu,
+        lambda x, c: torch.add(x, x, alpha=c),
+        torch.nn.functional.elu,
+        torch.nn.functional.softplus,
+        lambda x, c: torch.addcmul(x, x, x, value=c),
+        lambda x, c: torch.nn.functional.threshold(x, c, c),
+    ],
+)
+def test_a_constant_tensor_may_stand_for_a_number(function: Any) -> None:
+    values = torch.tensor([[1.0, -2.0], [3.0, 0.25]], dtype=torch.float64)
+    x, expected_x = tensor(values.clone(), requires_grad=True), values.clone().requires_grad_()
+    result = function(x, tensor(0.5))
+    expected = function(expected_x, 0.5)
+    torch.testing.assert_close(result.data, expected.detach(), rtol=0, atol=0)
+    result.square().sum().backward()
+    expected.square().sum().backward()
+    torch.testing.assert_close(x.grad, expected_x.grad, rtol=1e-15, atol=0)
+    with pytest.raises(errors.DtypeError, match="must be a number"):
+        function(x, tensor(0.5, requires_grad=True))

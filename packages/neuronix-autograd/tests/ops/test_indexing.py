@@ -327,7 +327,7 @@ def test_assignment_changes_the_views_that_are_alive() -> None:
         ([3], errors.AxisError),
         (torch.tensor([0.5]), errors.AxisError),
         (torch.tensor([True, False]), errors.AxisError),
-        ("a", errors.AxisError),
+        ("a", errors.DtypeError),
         (1.5, errors.AxisError),
         (([0, 1], [0, 1, 2]), errors.AxisError),
     ],

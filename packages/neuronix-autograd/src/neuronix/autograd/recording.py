@@ -68,6 +68,13 @@ def plain(op: Primitive, name: str, value: Any) -> Any:
     return constant(value)
 
 
+def number_of(value: CustomTensor) -> Any:
+    """The number that a tensor holds, where an operation takes a number; not of one whose gradient would be lost."""
+    if value._requires_grad and is_grad_enabled():
+        raise not_a_number()
+    return value._data if value._data.ndim else value._data.item()
+
+
 def value_of(value: Any) -> Any:
     """An argument of an operation whose result is a constant: a tensor that requires grad gives its values."""
     return value._data if isinstance(value, CustomTensor) else constant(value)
@@ -404,6 +411,7 @@ NAMES: dict[str, Any] = {
     "modified": modified,
     "new": object.__new__,
     "next_sequence": next_sequence,
+    "number_of": number_of,
     "outputs_of": outputs_of,
     "plain": plain,
     "recorded": recorded,

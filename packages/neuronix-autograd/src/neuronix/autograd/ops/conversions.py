@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from neuronix.autograd.dispatch.inplace import is_recorded, not_a_number, unwrap
-from neuronix.autograd.ops.shapes import expand_, view_
+from neuronix.autograd.ops.shapes import as_strided, expand_, view_
 from neuronix.autograd.primitive import composite, primitive
 from neuronix.autograd.recording import constant_result
 from neuronix.autograd.tensor import CustomTensor
 
 __all__ = [
+    "as_strided_copy",
     "clone",
     "contiguous",
     "detach",
@@ -36,6 +37,12 @@ def clone(x: Tensor, *, memory_format: torch.memory_format | None = None) -> Ten
 @clone.vjp("x")
 def clone_wrt_x(grad: Tensor) -> Tensor:
     return grad
+
+
+@composite(names="as_strided_copy", aten="as_strided_copy.default")
+def as_strided_copy(x: Any, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Any:
+    """As `as_strided`, in memory of its own."""
+    return clone(as_strided(x, size, stride, storage_offset))
 
 
 @primitive(view=True, names="to_dense", aten="_to_dense.default")

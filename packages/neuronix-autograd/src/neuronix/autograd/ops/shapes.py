@@ -497,7 +497,7 @@ def _extent(size: Sequence[int], stride: Sequence[int], offset: int) -> int:
     return offset + 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if math.prod(size) else 0
 
 
-@composite(names="as_strided", aten="as_strided.default as_strided_copy.default")
+@composite(names="as_strided", aten="as_strided.default")
 def as_strided(x: Any, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Any:
     """A view of the memory behind ``x`` with any shape and steps; for experts.
 
