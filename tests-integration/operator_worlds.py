@@ -171,7 +171,7 @@ class InPlace(Column):
             return None
         return unchanged, doubled, [self.changed(function, n, given, unchanged) for n in range(len(unchanged))]
 
-    def changed(self, function: _Function, number: int, given: Sequence[Tensor], unchanged: list[Any]) -> list[Any]:
+    def changed(self, function: _Function, number: int, given: list[Tensor], unchanged: list[Any]) -> list[Any]:
         """The gradients after an input was doubled: a result that is a view of it has doubled, too."""
         leaves = [value.clone().requires_grad_() for value in function.values]
         inputs = [leaf * 1 for leaf in leaves]

@@ -233,11 +233,11 @@ def test_gradients_share_memory_with_nothing() -> None:
     given = torch.ones(2, dtype=torch.float64)
     (x + y + z.view(2)).backward(given)
     x.backward(given)
-    for tensor in (x, y, z):
-        assert tensor.grad is not None
-        tensor.grad.mul_(7)
+    for each in (x, y, z):
+        assert each.grad is not None
+        each.grad.mul_(7)
     assert_close(given, torch.ones(2, dtype=torch.float64))
-    assert [tensor.grad.tolist() for tensor in (x, y, z) if tensor.grad is not None] == [[14, 14], [7, 7], [7, 7]]
+    assert [each.grad.tolist() for each in (x, y, z) if each.grad is not None] == [[14, 14], [7, 7], [7, 7]]
 
 
 @primitive
