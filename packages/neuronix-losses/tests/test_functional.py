@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import neuronix.losses  # noqa: F401  # with it, torch's functions arrive at its operations
 from neuronix.autograd import CustomTensor
 
 REDUCTIONS = ["none", "mean", "sum"]
