@@ -28,7 +28,7 @@ from workloads import NEURONIX, PYTORCH, WORKLOADS, Library, Training, Workload
 LIMIT = 1.02
 
 
-class Meter(TorchDispatchMode):
+class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's isn't annotated
     """Counts the bytes of storages that are alive, and the most that there were.
 
     Example:
@@ -43,7 +43,7 @@ class Meter(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = 0
         self.peak = 0
         self._seen: dict[int, Any] = {}
