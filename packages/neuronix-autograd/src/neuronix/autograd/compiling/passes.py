@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["compiled_in_two", "drop_copies_of_gradients", "lift_constants", "written"]
+__all__ = ["arguments_to_write", "compiled_in_two", "drop_copies_of_gradients", "lift_constants", "written"]
 
 
 def lift_constants(graph: Any) -> list[Tensor]:
@@ -66,21 +66,24 @@ def drop_copies_of_gradients(graph: Any) -> None:
             graph.graph.erase_node(empty)
 
 
-def written(node: Any) -> list[Any]:
-    """The inputs or constants whose memory an operation changes."""
-    schema = getattr(node.target, "_schema", None)
+def arguments_to_write(schema: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[Any]:
+    """Of an ATen overload's arguments those whose memory it changes, each of a list by itself."""
     if schema is None or not schema.is_mutable:
-        return []
-    arguments = [*zip(schema.arguments, node.args, strict=False)]
-    arguments += [(a, node.kwargs[a.name]) for a in schema.arguments if a.name in node.kwargs]
-    found: list[Any] = []
+        return
+    arguments = [*zip(schema.arguments, args, strict=False)]
+    arguments += [(argument, kwargs[argument.name]) for argument in schema.arguments if argument.name in kwargs]
     for argument, value in arguments:
         if argument.alias_info is not None and argument.alias_info.is_write:
-            for item in value if isinstance(value, (list, tuple)) else (value,):
-                root = item
-                while root.op == "call_function" and (_may_alias(root) or written(root)):
-                    root = root.args[0]
-                found.append(root)
+            yield from value if isinstance(value, (list, tuple)) else (value,)
+
+
+def written(node: Any) -> list[Any]:
+    """The inputs or constants whose memory an operation changes."""
+    found: list[Any] = []
+    for root in arguments_to_write(getattr(node.target, "_schema", None), node.args, node.kwargs):
+        while root.op == "call_function" and (_may_alias(root) or written(root)):
+            root = root.args[0]
+        found.append(root)
     return found
 
 

@@ -277,15 +277,8 @@ class _Guard(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Let an operation on stand-ins and constants pass."""
         args, kwargs = pytree.tree_map_only(Tensor, self._stand_in, (args, kwargs or {}))
-        if func._schema.is_mutable:
-            given = [*zip(func._schema.arguments, args, strict=False)]
-            given += [
-                (argument, kwargs[argument.name]) for argument in func._schema.arguments if argument.name in kwargs
-            ]
-            for argument, value in given:
-                if argument.alias_info is not None and argument.alias_info.is_write:
-                    for tensor in value if isinstance(value, (list, tuple)) else [value]:
-                        self._check(tensor)
+        for tensor in passes.arguments_to_write(func._schema, args, kwargs):
+            self._check(tensor)
         return func(*args, **kwargs)
 
     def _stand_in(self, tensor: Tensor) -> Tensor:
