@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from benchmark_modules import benchmark
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-
-
-def _benchmark(name: str) -> ModuleType:
-    """A module of the benchmarks; they import each other by name, as programs do."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-
-
-pages, scale, timing, training, workloads = map(_benchmark, ("pages", "scale", "timing", "training", "workloads"))
+pages, scale, timing, training, workloads = map(benchmark, ("pages", "scale", "timing", "training", "workloads"))
 
 
 def options(path: Path, check: bool) -> argparse.Namespace:

@@ -7,34 +7,19 @@ compiler are at the end.
 from __future__ import annotations
 
 import copy
-import importlib
 import shutil
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from benchmark_modules import benchmark
 from torch.testing import assert_close
 
 from neuronix import losses, nn, optim
 from neuronix.autograd import CustomTensor, compile, errors, no_grad
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-
-
-def _benchmark(name: str) -> ModuleType:
-    """A module of the benchmarks; they import each other by name, as programs do."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-
-
-workloads = _benchmark("workloads")
+workloads = benchmark("workloads")
 
 # The loss of each step is held to 1e-9 and all state after the last one, too: the tolerance that is promised.
 FLOAT64 = {"rtol": 1e-9, "atol": 1e-9}

@@ -5,27 +5,11 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import pytest
 import torch
+from benchmark_modules import benchmark
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-
-
-def _benchmark(name: str) -> ModuleType:
-    """A module of the benchmarks; they import each other by name, as programs do."""
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-
-
-memory, workloads = _benchmark("memory"), _benchmark("workloads")
+memory, workloads = benchmark("memory"), benchmark("workloads")
 
 
 def test_the_meter_counts_each_storage_once_and_forgets_it_when_it_is_gone() -> None:
