@@ -9,11 +9,12 @@ from torch import Tensor
 
 from neuronix.autograd import CustomTensor
 from neuronix.autograd.errors import ShapeError
-from neuronix.nn import functional, init
+from neuronix.nn import functional
 from neuronix.nn.checks import check_sizes
 from neuronix.nn.functional.arguments import rank
 from neuronix.nn.module import Module
 from neuronix.nn.parameter import Parameter
+from neuronix.nn.scale_and_shift import add_scale_and_shift, reset_scale_and_shift
 from neuronix.nn.tensor_like import TensorLike
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "NormWithStatistics"]
@@ -57,8 +58,7 @@ class NormWithStatistics(Module):
         def empty() -> Tensor:
             return torch.empty(num_features, device=device, dtype=dtype)
 
-        self.register_parameter("weight", Parameter(empty()) if affine else None)
-        self.register_parameter("bias", Parameter(empty()) if affine and bias else None)
+        add_scale_and_shift(self, num_features, weight=affine, bias=affine and bias, device=device, dtype=dtype)
         count = torch.tensor(0, device=device)
         self.register_buffer("running_mean", empty() if track_running_stats else None)
         self.register_buffer("running_var", empty() if track_running_stats else None)
@@ -79,10 +79,7 @@ class NormWithStatistics(Module):
     def reset_parameters(self) -> None:
         """Set weights to one, biases to zero, and forget the batches."""
         self.reset_running_stats()
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        reset_scale_and_shift(self)
 
     def _check_rank(self, input: TensorLike) -> None:
         if rank(input, type(self).__name__) not in self._ranks:

@@ -15,6 +15,7 @@ from neuronix.nn.errors import LayerArgumentError
 from neuronix.nn.functional.arguments import lift
 from neuronix.nn.module import Module
 from neuronix.nn.parameter import Parameter
+from neuronix.nn.scale_and_shift import add_scale_and_shift, reset_scale_and_shift
 from neuronix.nn.tensor_like import TensorLike
 
 __all__ = ["CrossMapLRN2d", "GroupNorm", "LocalResponseNorm", "RMSNorm"]
@@ -73,20 +74,12 @@ class GroupNorm(Module):
         self.num_channels = num_channels
         self.eps = eps
         self.affine = affine
-
-        def empty() -> Parameter:
-            return Parameter(torch.empty(num_channels, device=device, dtype=dtype))
-
-        self.register_parameter("weight", empty() if affine else None)
-        self.register_parameter("bias", empty() if affine and bias else None)
+        add_scale_and_shift(self, num_channels, weight=affine, bias=affine and bias, device=device, dtype=dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Set weights to one and biases to zero."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        reset_scale_and_shift(self)
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply the layer."""

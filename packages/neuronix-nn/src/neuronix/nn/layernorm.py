@@ -7,10 +7,11 @@ from collections.abc import Iterable
 import torch
 
 from neuronix.autograd import CustomTensor
-from neuronix.nn import functional, init
+from neuronix.nn import functional
 from neuronix.nn.checks import check_sizes
 from neuronix.nn.module import Module
 from neuronix.nn.parameter import Parameter
+from neuronix.nn.scale_and_shift import add_scale_and_shift, reset_scale_and_shift
 from neuronix.nn.tensor_like import TensorLike
 
 __all__ = ["LayerNorm"]
@@ -57,20 +58,14 @@ class LayerNorm(Module):
         check_sizes(self, normalized_shape=self.normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-
-        def empty() -> Parameter:
-            return Parameter(torch.empty(self.normalized_shape, device=device, dtype=dtype))
-
-        self.register_parameter("weight", empty() if elementwise_affine else None)
-        self.register_parameter("bias", empty() if elementwise_affine and bias else None)
+        has_bias = elementwise_affine and bias
+        shape = self.normalized_shape
+        add_scale_and_shift(self, shape, weight=elementwise_affine, bias=has_bias, device=device, dtype=dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Set weights to one and biases to zero."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        reset_scale_and_shift(self)
 
     def forward(self, input: TensorLike) -> CustomTensor:
         """Apply the layer."""

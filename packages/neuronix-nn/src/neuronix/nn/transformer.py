@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
@@ -44,8 +44,38 @@ def _activation(layer: Module, activation: Activation) -> Callable[[Any], Any]:
 class TransformerBlock(Module):
     """What the two kinds of layer share: parts that are added to what passes by them.
 
-    A part f is x + f(norm(x)) with ``norm_first``, and norm(x + f(x)) without.
+    A part f is x + f(norm(x)) with ``norm_first``, and norm(x + f(x)) without.  Each attention is a part, and the two
+    linear maps are one; each part has a normalisation and a dropout (``norm1``, ``dropout1``, …).
     """
+
+    _attentions: ClassVar[tuple[str, ...]]  # their names, in the order in which they are applied
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int,
+        dropout: float,
+        activation: Activation,
+        layer_norm_eps: float,
+        batch_first: bool,
+        norm_first: bool,
+        placed: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        for name in self._attentions:
+            attention = MultiheadAttention(d_model, nhead, dropout=dropout, batch_first=batch_first, **placed)
+            self.add_module(name, attention)
+        self.linear1 = Linear(d_model, dim_feedforward, **placed)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, **placed)
+        self.norm_first = norm_first
+        parts = range(1, len(self._attentions) + 2)
+        for part in parts:
+            self.add_module(f"norm{part}", LayerNorm(d_model, eps=layer_norm_eps, **placed))
+        for part in parts:
+            self.add_module(f"dropout{part}", Dropout(dropout))
+        self.activation = _activation(self, activation)
 
     def _around(self, norm: Module, part: Callable[[Any], Any], x: Any) -> Any:
         return x + part(norm(x)) if self.norm_first else norm(x + part(x))
@@ -87,6 +117,8 @@ class TransformerEncoderLayer(TransformerBlock):
         Transformer architecture (``norm_first``).
     """
 
+    _attentions = ("self_attn",)
+
     def __init__(
         self,
         d_model: int,
@@ -101,18 +133,9 @@ class TransformerEncoderLayer(TransformerBlock):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
         placed: dict[str, Any] = {"bias": bias, "device": device, "dtype": dtype}
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout=dropout, batch_first=batch_first, **placed)
-        self.linear1 = Linear(d_model, dim_feedforward, **placed)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, **placed)
-        self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, eps=layer_norm_eps, **placed)
-        self.norm2 = LayerNorm(d_model, eps=layer_norm_eps, **placed)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
-        self.activation = _activation(self, activation)
+        size = (d_model, nhead, dim_feedforward)
+        super().__init__(*size, dropout, activation, layer_norm_eps, batch_first, norm_first, placed)
 
     def forward(
         self,
@@ -163,6 +186,8 @@ class TransformerDecoderLayer(TransformerBlock):
         Vaswani et al. 2017, Attention is all you need, section 3.1.
     """
 
+    _attentions = ("self_attn", "multihead_attn")
+
     def __init__(
         self,
         d_model: int,
@@ -177,21 +202,9 @@ class TransformerDecoderLayer(TransformerBlock):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
         placed: dict[str, Any] = {"bias": bias, "device": device, "dtype": dtype}
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout=dropout, batch_first=batch_first, **placed)
-        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout=dropout, batch_first=batch_first, **placed)
-        self.linear1 = Linear(d_model, dim_feedforward, **placed)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, **placed)
-        self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, eps=layer_norm_eps, **placed)
-        self.norm2 = LayerNorm(d_model, eps=layer_norm_eps, **placed)
-        self.norm3 = LayerNorm(d_model, eps=layer_norm_eps, **placed)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
-        self.dropout3 = Dropout(dropout)
-        self.activation = _activation(self, activation)
+        size = (d_model, nhead, dim_feedforward)
+        super().__init__(*size, dropout, activation, layer_norm_eps, batch_first, norm_first, placed)
 
     def forward(
         self,
