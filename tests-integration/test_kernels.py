@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from benchmark_modules import benchmark
 
 from neuronix.autograd import rules_only
 
 ROOT = Path(__file__).parent.parent
 
-
-def _benchmark() -> ModuleType:
-    """The program that times the kernels: it finds them, and has a sample of each."""
-    spec = importlib.util.spec_from_file_location("benchmark_of_kernels", ROOT / "benchmarks" / "kernels.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its annotations are looked up
-    spec.loader.exec_module(module)
-    return module
-
-
-bench = _benchmark()
+bench = benchmark("kernels")  # it finds the kernels, and has a sample of each
 KERNELS: list[Any] = list(bench.kernels())
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5}
 # torch's kernel takes 1/6 in single precision for every dtype
