@@ -104,6 +104,7 @@ def test_all_ways_give_what_the_definition_gives(name: str, dtype: torch.dtype, 
             assert difference(params, expected) <= tolerance
 
 
+@pytest.mark.kernels  # by the rules alone there are no lists
 def test_lists_are_split_so_that_they_stay_in_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """How the parameters are put into lists changes nothing."""
     whole, split = [torch.arange(6.0) for _ in range(5)], [torch.arange(6.0) for _ in range(5)]
