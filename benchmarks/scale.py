@@ -9,17 +9,21 @@ Two shapes, on 4x4 matrices: a *chain*, where each operation takes the result of
 in which half of the operations share one argument, and the other half adds their results, two and two.
 
 A graph is built, differentiated and freed.  Small ones are made so often that each size has as many operations; the
-sizes take turns, and in each turn the time per operation is compared with that of the smallest.  Measured is the
-processor's time of this process, so that other programs count as little as they can.
+sizes take turns, and in each turn the time per operation is compared with that of the smallest.  Each size has a new
+process in each turn, so that none inherits another's memory, or what Python's collector has learnt from it.  Measured
+is the processor's time of that process, so that other programs count as little as they can.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import product
 from typing import Any, NamedTuple
 
 import pages
@@ -90,20 +94,30 @@ def measure(library: Library, shape: str, operations: int, at_least: int = AT_LE
     return Cost(*(sum(seconds) / (repeats * operations) for seconds in phases))
 
 
+def measure_afresh(library: str, shape: str, operations: int, at_least: int) -> Cost:
+    """`measure` in a new process."""
+    command = [sys.executable, __file__, "--one", library, shape, str(operations), str(at_least)]
+    return Cost(*json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+
+
+def measure_here(name: str, shape: str, operations: str, at_least: str) -> None:
+    """What the new process does: measure, and print the cost."""
+    library = next(side for side in SIDES if side.name == name)
+    once(library, shape, SIZES[0])  # nobody pays for being first
+    print(json.dumps(measure(library, shape, int(operations), int(at_least))))
+
+
 def measure_all(
     sizes: tuple[int, ...] = SIZES, turns: int = TURNS, at_least: int = AT_LEAST
 ) -> dict[tuple[str, str, int], list[Cost]]:
     """The costs in all turns, by library, shape and size."""
     costs: dict[tuple[str, str, int], list[Cost]] = {}
-    kinds = [(library, shape) for library in SIDES for shape in SHAPES]
-    for library, shape in kinds:
-        once(library, shape, sizes[0])  # so that nobody pays for being first
+    kinds = [(library.name, shape) for library in SIDES for shape in SHAPES]
     with tqdm(total=turns * len(kinds) * len(sizes), desc="scale", leave=False, disable=not sys.stderr.isatty()) as bar:
         for _ in range(turns):
-            for library, shape in kinds:
-                for size in sizes:
-                    costs.setdefault((library.name, shape, size), []).append(measure(library, shape, size, at_least))
-                    bar.update()
+            for (name, shape), size in product(kinds, sizes):
+                costs.setdefault((name, shape, size), []).append(measure_afresh(name, shape, size, at_least))
+                bar.update()
     return costs
 
 
@@ -159,7 +173,10 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="exit with 1 if the limit is missed")
     parser.add_argument("--turns", type=int, default=TURNS, help=f"how often everything is measured (default: {TURNS})")
     parser.add_argument("--write", action="store_true", help="put table and plot into docs/")
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)  # what a new process measures
     options = parser.parse_args()
+    if options.one:
+        return measure_here(*options.one)
     costs = measure_all(turns=options.turns)
     heads = ["shape", "library", "operations", "build, µs", "backward, µs", "free, µs", "whole, µs", "growth"]
     table = pages.table(heads, rows(costs))

@@ -298,6 +298,7 @@ def thresholds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = gc.get_threshold()
     monkeypatch.setattr(collector, "_live", weakref.WeakKeyDictionary())
     monkeypatch.setattr(collector, "_ours", None)
+    monkeypatch.setattr(collector, "_others", 70_000)
     gc.set_threshold(700, 10, 1)
     yield
     gc.set_threshold(*before)
@@ -312,7 +313,7 @@ def test_the_collector_rests_while_a_graph_is_large(thresholds: None) -> None:
         _alive = record_many()
         nodes = graph.num_nodes()
         assert nodes == 2 * collector.MANY, "an operation and a leaf each"
-        assert gc.get_threshold() == (700, 10, collector.CONTAINERS * nodes // 7000)
+        assert gc.get_threshold() == (700, 10, (collector.CONTAINERS * nodes + 70_000) // 7000)
         with AutogradGraph() as small:
             assert small.num_nodes() == 0, "another graph changes nothing"
             assert gc.get_threshold()[2] > 1
