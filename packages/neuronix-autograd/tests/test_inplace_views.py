@@ -6,7 +6,6 @@ it doesn't, values, gradients and ``requires_grad`` are equal.
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,14 +13,12 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from neuronix.autograd import CustomTensor, no_grad, tensor
 from neuronix.autograd.errors import GradientError, NeuronixError
-
-NIGHTLY = os.environ.get("NEURONIX_NIGHTLY") == "1"
 
 VIEWS: dict[str, Callable[[Any], Any]] = {
     "x[0]": lambda x: x[0],
@@ -123,14 +120,6 @@ def run(choices: random.Random, leaf: Callable[[Any], Any], recorded: list[str])
     return values, [x.grad, y.grad], required
 
 
-@settings(
-    max_examples=10_000 if NIGHTLY else 200,
-    deadline=None,
-    derandomize=not NIGHTLY,
-    database=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
-)
 @given(seed=st.integers(0, 2**40))
 @pytest.mark.filterwarnings("ignore:Use of masked_fill_ on expanded tensors:UserWarning")
 def test_programs_of_views_and_changes(seed: int) -> None:

@@ -1,28 +1,25 @@
 """Tensors made, changed, viewed, differentiated and dropped in any order, against an engine right by inspection.
 
 The naive engine below differentiates vectors of two numbers by going through their history; it is itself checked
-against finite differences.  ``NEURONIX_NIGHTLY=1`` runs more and other sequences each time.
+against finite differences.  ``NEURONIX_NIGHTLY=1`` runs more sequences, other ones each time.
 """
 
 from __future__ import annotations
 
 import gc
 import math
-import os
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import pytest
 import torch
-from hypothesis import HealthCheck, event, settings
+from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 from torch.testing import assert_close
 
 from neuronix.autograd import AutogradGraph, CustomTensor
 from neuronix.autograd.errors import GradientError, GraphError
-
-NIGHTLY = os.environ.get("NEURONIX_NIGHTLY") == "1"
 
 
 class Naive:
@@ -297,11 +294,4 @@ class Engine(RuleBasedStateMachine):
 
 
 TestEngine = Engine.TestCase
-TestEngine.settings = settings(
-    max_examples=2_000 if NIGHTLY else 100,
-    stateful_step_count=30,
-    derandomize=not NIGHTLY,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+TestEngine.settings = settings(max_examples=settings.default.max_examples // 2, stateful_step_count=30)
