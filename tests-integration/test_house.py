@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from benchmark_modules import benchmark
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -109,3 +110,11 @@ def test_workflow_says_which_entries_nobody_has_run() -> None:
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]
     assert "run by anybody yet" in jobs["elsewhere"]["name"]
     assert jobs["elsewhere"]["continue-on-error"] is True
+
+
+def test_the_engine_proper_stays_small() -> None:
+    # docs/decisions/0010-folders-around-the-engine.md says what counts, and why it isn't less.
+    folder = ROOT / "packages/neuronix-autograd/src/neuronix/autograd"
+    around = {"__about__.py", "__init__.py", "compiled_sums.py", "drawing.py"}
+    code_lines = benchmark("peer_programs.worker").code_lines
+    assert sum(code_lines(path) for path in folder.glob("*.py") if path.name not in around) <= 1_500

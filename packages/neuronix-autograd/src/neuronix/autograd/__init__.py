@@ -10,7 +10,6 @@ try:
     from neuronix.autograd import disguise, drawing, errors, ops, testing
     from neuronix.autograd.__about__ import __version__ as __version__
     from neuronix.autograd.backward import grad
-    from neuronix.autograd.checking import gradcheck, gradgradcheck
     from neuronix.autograd.compiled_sums import compiled_reductions
     from neuronix.autograd.compiling import compile
     from neuronix.autograd.dispatch.torch_function import bind_remaining_methods as _bind_remaining_methods
@@ -25,6 +24,7 @@ try:
     )
     from neuronix.autograd.primitive import Shape, composite, primitive
     from neuronix.autograd.tensor import CustomTensor, tensor
+    from neuronix.autograd.testing.checking import gradcheck, gradgradcheck
     from neuronix.autograd.transforms.functional import hessian, hvp, jacobian, vhp
     from neuronix.autograd.transforms.products import jvp, vjp
     from neuronix.autograd.watching.anomaly import detect_anomaly, record_lines

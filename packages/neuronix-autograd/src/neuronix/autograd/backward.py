@@ -2,7 +2,7 @@
 
 `run` is the whole algorithm: seed the results' gradients, visit the nodes from the youngest to the oldest, and let each
 one's pullback turn the gradient of its result into gradients of its arguments.  The order comes from ``graph.py``, the
-pullbacks from ``codegen.py``.
+pullbacks from ``codegen/``.
 """
 
 from __future__ import annotations
@@ -17,20 +17,12 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd.errors import DtypeError, GradientError, GraphError, ShapeError
+from neuronix.autograd.gradients import added, restored
 from neuronix.autograd.graph import current_graph
-from neuronix.autograd.modes import Watcher, no_grad, plain_pass, watchers
-from neuronix.autograd.node import (
-    AfterAccumulation,
-    KeepGradient,
-    LeafNode,
-    Node,
-    OutputNode,
-    RuleHook,
-    added,
-    checked_replacement,
-)
-from neuronix.autograd.recording import restored
+from neuronix.autograd.modes import no_grad, plain_pass, watchers
+from neuronix.autograd.node import LeafNode, Node
 from neuronix.autograd.tensor import CustomTensor, new_result
+from neuronix.autograd.watching.hooks import AfterAccumulation, KeepGradient, call_hooks, watched_pullback
 
 __all__ = ["backward", "grad", "run"]
 
@@ -78,17 +70,15 @@ def run(
             continue
         pullback = node.pullback
         if node.hooks or watching:
-            grad = _call_hooks(node.hooks, grad, node.name)
+            grad = call_hooks(node.hooks, grad, node.name)
             keepers = [hook.tensor() for hook in (node.hooks or {}).values() if isinstance(hook, KeepGradient)]
             retained += [(tensor, grad) for tensor in keepers if tensor is not None]
-            pullback = partial(_hooked_pullback, node, watching)
+            pullback = partial(watched_pullback, node, watching)
         if inner and node in inner:
             captured[inner[node]] = grad
         if node not in ends:
             pullback(grad, grads, recording, retain_graph)
-    leaves = [
-        (leaf, _call_hooks(leaf._hooks, grad, "leaf") if leaf._hooks else grad) for leaf, grad in reached.values()
-    ]
+    leaves = [(leaf, call_hooks(leaf._hooks, grad, "leaf") if leaf._hooks else grad) for leaf, grad in reached.values()]
     for watcher in watching:
         for leaf, grad in leaves:
             watcher.arrived(leaf, grad)
@@ -148,52 +138,6 @@ def _visited(order: list[Node], wanted: Sequence[CustomTensor] | None) -> tuple[
                 hint="give retain_graph=True to the first backward() or grad()",
             )
     return order, ends
-
-
-def _call_hooks(hooks: dict[int, Any] | None, grad: Any, name: str) -> Any:
-    """The gradient after all hooks; each is shown a tensor, and may return another one in its place."""
-    for hook in tuple((hooks or {}).values()):
-        if isinstance(hook, (AfterAccumulation, KeepGradient, RuleHook)):
-            continue
-        replaced = hook(grad)
-        if replaced is not None:
-            (grad,) = checked_replacement((replaced,), (grad,), f"a hook of {name!r}")
-    return grad
-
-
-class _HandedOn(dict[Node, Any]):
-    """Takes the place of the sums while one node's rules run, and notes each gradient by itself."""
-
-    def __init__(self) -> None:
-        self.pairs: list[tuple[Node, Any]] = []
-
-    def get(self, parent: Node, default: Any = None) -> Any:
-        return default
-
-    def __setitem__(self, parent: Node, grad: Any) -> None:
-        self.pairs.append((parent, grad))
-
-
-def _hooked_pullback(
-    node: Node, watching: Sequence[Watcher], grad: Any, grads: dict[Node, Any], recording: bool, retain_graph: bool
-) -> None:
-    """``node.pullback`` between its `RuleHook`s, under the eyes of whoever watches."""
-    hooks = [hook for hook in (node.hooks or {}).values() if isinstance(hook, RuleHook)]
-    if isinstance(node, OutputNode) or not (hooks or watching):
-        node.pullback(grad, grads, recording, retain_graph)
-        return
-    for hook in hooks:
-        grad = hook.before(node, grad)
-    handed_on = _HandedOn()
-    node.pullback(grad, handed_on, recording, retain_graph)
-    pairs = handed_on.pairs
-    for watcher in watching:
-        watcher.differentiated(node, grad, pairs)
-    for hook in hooks:
-        pairs = hook.after(node, grad, pairs)
-    for parent, gradient in pairs:
-        held = grads.get(parent)
-        grads[parent] = gradient if held is None else added(held, gradient)
 
 
 # Seeds

@@ -13,15 +13,18 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
-from neuronix.autograd.errors import DtypeError, GraphError, ShapeError
+from neuronix.autograd.errors import GraphError
+from neuronix.autograd.gradients import Restore, added
+from neuronix.autograd.watching.hooks import AfterRule, BeforeRule, HookHandle, RuleHook
 
 if TYPE_CHECKING:
     from neuronix.autograd.graph import AutogradGraph
     from neuronix.autograd.primitive import Primitive
     from neuronix.autograd.tensor import CustomTensor
 
-__all__ = ["AfterAccumulation", "KeepGradient", "LeafNode", "Node", "OutputNode", "RuleHook"]
+__all__ = ["LeafNode", "Node", "OutputNode"]
 
 # Creation order, over all graphs and threads.  A node's parents exist before it does, so going from the highest number
 # down is always a valid order for a backward pass, and the same one for equal programs.
@@ -36,10 +39,17 @@ def saved_slot(name: str) -> str:
     return f"{name.replace('.', '_')}_saved"
 
 
+def versions_of(values: Any) -> list[int | None] | None:
+    """How often torch has changed each of several tensors in place; ``None`` where there is none."""
+    if not isinstance(values, (tuple, list)) or not any(isinstance(value, Tensor) for value in values):
+        return None
+    return [value._version if isinstance(value, Tensor) else None for value in values]
+
+
 class Node:
     """One recorded operation.
 
-    Each primitive has a subclass of its own, generated with its call (see ``codegen.py``).  What the node must remember
+    Each primitive has a subclass of its own, generated with its call (see ``codegen/``).  What the node must remember
     is known when the operation is declared, so it has a place for each parent (``x_parent``), each saved value
     (``x_saved``) and that value's version (``x_version``), and a `pullback` that reads them.
 
@@ -68,11 +78,12 @@ class Node:
         "shape",
     )
 
+    selects = False  # whether it stands for one result of several, and so has no rules
     op: Primitive  # a subclass's own, but an `OutputNode` has that of its parent
     freed: bool
     shape: torch.Size | None
     dtype: torch.dtype
-    restore: tuple[tuple[torch.Size, torch.dtype] | None, ...] | None
+    restore: tuple[Restore | None, ...] | None
     graph: AutogradGraph
     sequence: int
     _index: int  # in the graph's index; NOT_INDEXED once that was cleared
@@ -163,7 +174,7 @@ class Node:
             >>> x.grad
             tensor(60.)
         """
-        return self.add_hook(_BeforeRule(hook))
+        return self.add_hook(BeforeRule(hook))
 
     def register_hook(self, hook: Callable[[tuple[Any, ...], tuple[Any, ...]], Any]) -> HookHandle:
         """Call ``hook(grad_inputs, grad_outputs)`` after the rules of this node have run.
@@ -183,7 +194,7 @@ class Node:
             >>> y.backward()
             (tensor(2.), None) (tensor(1.),)
         """
-        return self.add_hook(_AfterRule(hook))
+        return self.add_hook(AfterRule(hook))
 
     def __repr__(self) -> str:
         parents = ", ".join("constant" if parent is None else parent.name for parent in self.parents)
@@ -263,6 +274,8 @@ class OutputNode(Node):
         """Selecting saves nothing."""
         return {}
 
+    selects = True
+
     def pullback(self, grad: Any, grads: dict[Node, Any], recording: bool, retain_graph: bool) -> None:
         """Put ``grad`` at its place in the list that the operation's node receives."""
         if self.operation is not None:
@@ -281,134 +294,3 @@ class OutputNode(Node):
         """Let go of the operation's node."""
         self.freed = True
         self.operation = None
-
-
-class HookHandle:
-    """Removes a hook; also a context manager that removes it at the end of its block."""
-
-    _next_key = count().__next__
-
-    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
-        self._hooks = hooks
-        self._key = HookHandle._next_key()
-        hooks[self._key] = hook
-
-    def remove(self) -> None:
-        """Remove the hook; doing it twice does no harm."""
-        self._hooks.pop(self._key, None)
-
-    def __enter__(self) -> HookHandle:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
-
-
-class KeepGradient:
-    """Stands among a node's hooks for a result whose gradient is to be kept in ``.grad`` (``retain_grad``).
-
-    The backward pass sees to it after all other hooks, wherever it stands among them.
-    """
-
-    def __init__(self, tensor: CustomTensor) -> None:
-        self.tensor = weakref.ref(tensor)
-
-    def __call__(self, grad: Any) -> None:
-        """Leave the gradient as it is."""
-
-
-class AfterAccumulation:
-    """Stands among a leaf's hooks for a function to call once its ``.grad`` has been written."""
-
-    def __init__(self, hook: Callable[[CustomTensor], None]) -> None:
-        self.hook = hook
-
-
-class RuleHook:
-    """Stands among a node's hooks for something to do just before or just after its rules run."""
-
-    def before(self, node: Node, grad: Any) -> Any:
-        """Return the gradient of the result (a list, of several) that the rules are to be given."""
-        return grad
-
-    def after(self, node: Node, grad: Any, handed_on: list[tuple[Node, Any]]) -> list[tuple[Node, Any]]:
-        """Return the gradients to hand on to the parents, given those that the rules gave."""
-        return handed_on
-
-    def saved_values(self) -> dict[str, Any]:
-        """Saved values that this hook keeps in the node's stead."""
-        return {}
-
-
-class _BeforeRule(RuleHook):
-    def __init__(self, hook: Callable[[tuple[Any, ...]], Any]) -> None:
-        self.hook = hook
-
-    def before(self, node: Node, grad: Any) -> Any:
-        given = as_tuple(grad)
-        replaced = self.hook(given)
-        if replaced is None:
-            return grad
-        checked = checked_replacement(replaced, given, f"a prehook of {node.name!r}")
-        return list(checked) if isinstance(grad, list) else checked[0]
-
-
-class _AfterRule(RuleHook):
-    def __init__(self, hook: Callable[[tuple[Any, ...], tuple[Any, ...]], Any]) -> None:
-        self.hook = hook
-
-    def after(self, node: Node, grad: Any, handed_on: list[tuple[Node, Any]]) -> list[tuple[Node, Any]]:
-        given = by_argument(node, handed_on)
-        replaced = self.hook(given, as_tuple(grad))
-        if replaced is None:
-            return handed_on
-        checked = checked_replacement(replaced, given, f"a hook of {node.name!r}")
-        pairs = zip(node.parents, checked, strict=True)
-        return [(parent, item) for parent, item in pairs if parent is not None and item is not None]
-
-
-def added(held: Any, grad: Any) -> Any:
-    """The sum of two gradients of one thing, either of which may be sparse.
-
-    torch adds a sparse tensor to a dense one, but not a dense one to a sparse one.
-    """
-    if held.layout is not torch.strided and grad.layout is torch.strided:
-        return grad + held
-    return held + grad
-
-
-def as_tuple(grad: Any) -> tuple[Any, ...]:
-    """The gradients of an operation's results."""
-    return tuple(grad) if isinstance(grad, list) else (grad,)
-
-
-def by_argument(node: Node, handed_on: list[tuple[Node, Any]]) -> tuple[Any, ...]:
-    """For each differentiable argument its gradient, or ``None``."""
-    left = list(handed_on)
-    found: list[Any] = []
-    for parent in node.parents:
-        position = next((place for place, (to, _) in enumerate(left) if to is parent), None)
-        found.append(None if position is None else left.pop(position)[1])
-    return tuple(found)
-
-
-def checked_replacement(replaced: Any, given: tuple[Any, ...], who: str) -> tuple[Any, ...]:
-    """What a hook returned, if it has as many gradients as it was given, of the same shapes and element types."""
-    items = tuple(replaced) if isinstance(replaced, (tuple, list)) else (replaced,)
-    hint = "return None to leave them as they are, or as many, of the same shapes and element types"
-    for item in items:
-        if item is not None and not isinstance(getattr(item, "_data", item), torch.Tensor):
-            raise DtypeError(f"{who} returned {type(item).__name__}; a gradient must be a tensor", hint=hint)
-    shapes = [None if item is None else tuple(item.shape) for item in given]
-    received = [None if item is None else tuple(item.shape) for item in items]
-    if len(items) != len(given) or any(
-        new is not None and old is not None and new != old for old, new in zip(shapes, received, strict=True)
-    ):
-        raise ShapeError(f"{who} returned gradients of the shapes {received} for {shapes}", hint=hint)
-    for new, old in zip(items, given, strict=True):
-        if new is not None and old is not None and new.dtype is not old.dtype:
-            raise DtypeError(f"{who} returned a gradient of {new.dtype} for one of {old.dtype}", hint=hint)
-    return tuple(
-        item._data if hasattr(item, "_data") and isinstance(old, torch.Tensor) else item
-        for item, old in zip(items, given, strict=True)
-    )

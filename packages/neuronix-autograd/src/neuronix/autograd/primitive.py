@@ -15,7 +15,7 @@ A rule's parameter list is its list of saved values::
         return grad * y
 
 What a decorated function does when it is called is generated once, at its first call, as plain Python source: see
-``codegen.py``, or print ``mul.source``.
+``codegen/``, or print ``mul.source``.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class Primitive:
 
     @property
     def differentiable(self) -> tuple[str, ...]:
-        """The parameters that have a rule, in order; a list parameter comes last (see ``codegen.py``)."""
+        """The parameters that have a rule, in order; a list parameter comes last (see ``codegen/``)."""
         names = [name for name in self.parameters if name in self.rules]
         return tuple(sorted(names, key=self.takes_list))
 

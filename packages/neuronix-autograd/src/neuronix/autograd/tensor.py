@@ -17,7 +17,8 @@ from torch import Tensor
 
 from neuronix.autograd.errors import ArgumentError, DtypeError, GradientError, GraphError, ShapeError
 from neuronix.autograd.graph import AutogradGraph, forget_leaf
-from neuronix.autograd.node import AfterAccumulation, HookHandle, KeepGradient, Node
+from neuronix.autograd.node import Node
+from neuronix.autograd.watching.hooks import AfterAccumulation, HookHandle, KeepGradient
 
 __all__ = ["CustomTensor", "tensor"]
 

@@ -20,8 +20,9 @@ from torch.utils._pytree import tree_map
 from neuronix.autograd.errors import DtypeError, GradientError, ShapeError
 from neuronix.autograd.graph import forget_leaf
 from neuronix.autograd.modes import is_grad_enabled
-from neuronix.autograd.node import KeepGradient, Node
+from neuronix.autograd.node import Node
 from neuronix.autograd.tensor import CustomTensor, new_result, version_of
+from neuronix.autograd.watching.hooks import KeepGradient
 
 __all__ = ["assign", "check_changeable", "method", "note_change", "other_change", "unwrap"]
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuronix.autograd.codegen.runtime import constant, constant_result
 from neuronix.autograd.dispatch import inplace
 from neuronix.autograd.dispatch.inplace import unwrap
 from neuronix.autograd.dispatch.registry import TORCH_FUNCTIONS
@@ -22,7 +23,6 @@ from neuronix.autograd.errors import ArgumentError, AxisError, DtypeError
 from neuronix.autograd.ops.conversions import clone
 from neuronix.autograd.ops.shapes import broadcast_shape, expand_, reshape_, squeeze_
 from neuronix.autograd.primitive import Shape, composite, primitive
-from neuronix.autograd.recording import constant, constant_result
 from neuronix.autograd.tensor import CustomTensor
 
 __all__ = [

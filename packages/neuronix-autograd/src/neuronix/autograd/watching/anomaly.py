@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd.errors import AnomalyError
-from neuronix.autograd.modes import Watcher
-from neuronix.autograd.node import Node, as_tuple, by_argument
+from neuronix.autograd.node import Node
 from neuronix.autograd.primitive import Primitive
 from neuronix.autograd.tensor import CustomTensor
+from neuronix.autograd.watching.hooks import as_tuple, by_argument
+from neuronix.autograd.watching.watcher import Watcher
 
 __all__ = ["Line", "detect_anomaly", "record_lines"]
 

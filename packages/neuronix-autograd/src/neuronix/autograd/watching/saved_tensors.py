@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd.errors import DtypeError, GradientError, ShapeError
-from neuronix.autograd.modes import Watcher, enable_grad, is_grad_enabled, outside_pass, watchers
-from neuronix.autograd.node import Node, RuleHook, saved_slot
+from neuronix.autograd.modes import enable_grad, is_grad_enabled, outside_pass, watchers
+from neuronix.autograd.node import Node, saved_slot
 from neuronix.autograd.tensor import CustomTensor
+from neuronix.autograd.watching.hooks import RuleHook
+from neuronix.autograd.watching.watcher import Watcher
 
 __all__ = ["checkpoint", "save_on_cpu", "saved_tensors_hooks"]
 

@@ -1,4 +1,4 @@
-"""What the generated code of ``codegen.py`` calls: unwrapping arguments, and the less common cases of recording."""
+"""What generated code calls: unwrapping arguments, and the less common cases of recording."""
 
 from __future__ import annotations
 
@@ -10,37 +10,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuronix.autograd.compiled_sums import sum_back, uses_compiled_reductions
-from neuronix.autograd.dispatch.inplace import is_recorded, not_a_number
-from neuronix.autograd.errors import (
-    ArgumentError,
-    AxisError,
-    DtypeError,
-    GradientError,
-    NeuronixError,
-    ShapeError,
-    UnsupportedError,
-)
+from neuronix.autograd.dispatch.inplace import not_a_number
+from neuronix.autograd.errors import GradientError
+from neuronix.autograd.errors.messages import ARGUMENT_ERRORS, changed_behind, explained, modified, without_version
+from neuronix.autograd.gradients import Restore, accumulate_list, added, as_is, conjugated, restored
 from neuronix.autograd.graph import AutogradGraph, current_graph, graph_of_block
 from neuronix.autograd.modes import (
     in_plain_pass,
     is_grad_enabled,
     recording_mode,
     uses_rules_only,
-    watch_computed,
-    watch_recorded,
     watchers,
 )
-from neuronix.autograd.node import Node, OutputNode, added, next_sequence
+from neuronix.autograd.node import Node, OutputNode, next_sequence, versions_of
 from neuronix.autograd.tensor import CustomTensor, new_result
+from neuronix.autograd.watching.watcher import watch_computed, watch_recorded
 
 if TYPE_CHECKING:
     from neuronix.autograd.primitive import Primitive
 
 __all__ = ["NAMES"]
-
-Restore = tuple[torch.Size, torch.dtype]
-
 
 # Arguments
 
@@ -110,43 +99,11 @@ def list_parents(
     return parents, restores
 
 
-ARGUMENT_ERRORS = (RuntimeError, TypeError, ValueError, IndexError)
-
-# Which error a message of torch's means; the first that fits.
-_MEANINGS: tuple[tuple[tuple[str, ...], type[NeuronixError]], ...] = (
-    (("dtype", "scalar type", "Long", "Float", "Double"), DtypeError),
-    (("shape", "size", "dimension", "dims", "must match", "equal"), ShapeError),
-)
-
-
-def explained(op: Primitive, error: Exception, values: Sequence[Any]) -> Exception:
-    """The error that torch raised for an operation's arguments, with the operation's name and all arguments."""
-    if isinstance(error, NeuronixError):
-        return error
-    if is_recorded(*values):  # a CustomTensor is left where the operation takes a number
-        return not_a_number()
-    given = ", ".join(f"{name}={_described(value)}" for name, value in zip(op.parameters, values, strict=True))
-    message = f"{op.name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}\n  given: {given}"
-    if isinstance(error, NotImplementedError):
-        return UnsupportedError(message)
-    if isinstance(error, IndexError):
-        return AxisError(message)
-    if isinstance(error, TypeError):
-        return DtypeError(message)
-    if isinstance(error, ValueError):
-        return ShapeError(message)
-    for words, kind in _MEANINGS:
-        if any(word in str(error) for word in words):
-            return kind(message)
-    return ArgumentError(message)
-
-
-def _described(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')}{tuple(value.shape)}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_described(item) for item in value) + "]"
-    return repr(value)
+def is_plain(grad: Any) -> bool:
+    """Whether fused kernels may be used: every value is an ordinary tensor."""
+    if isinstance(grad, list):
+        return not any(isinstance(item, CustomTensor) for item in grad)
+    return not isinstance(grad, CustomTensor)
 
 
 # Results
@@ -234,13 +191,6 @@ def shape_of(value: Any) -> Any:
     return value.shape if isinstance(value, (Tensor, CustomTensor)) else torch.Size()
 
 
-def versions_of(values: Any) -> list[int | None] | None:
-    """How often torch has changed each of several tensors in place; ``None`` where there is none."""
-    if not isinstance(values, (tuple, list)) or not any(isinstance(value, Tensor) for value in values):
-        return None
-    return [value._version if isinstance(value, Tensor) else None for value in values]
-
-
 class _Results(tuple[Any, ...]):
     """An operation's several results as its rules see them: reading one that was changed in place since raises.
 
@@ -271,44 +221,6 @@ def results_to_read(node: Node, values: Any, versions: Any) -> Any:
     return results
 
 
-def without_version(op: Primitive, error: RuntimeError) -> RuntimeError:
-    """The error for a tensor made under ``torch.inference_mode``, in which no later change could be noticed."""
-    if "version" not in str(error):
-        return error
-    return GradientError(
-        f"{op.name}: a tensor made under torch.inference_mode() can't be recorded or saved for a gradient, because "
-        "it doesn't count its changes",
-        hint="use neuronix.autograd.no_grad() to record nothing, and a .clone() made outside inference_mode for values "
-        "from inside",
-    )
-
-
-def changed_behind(op: Primitive, name: str, tensor: CustomTensor) -> GradientError:
-    """The error for a result whose values were changed without the engine's knowledge."""
-    return GradientError(
-        f"{op.name}: {name!r}, a result of {tensor._node.name if tensor._node else 'an operation'} with shape "
-        f"{tuple(tensor._data.shape)}, was changed in place through its .data or a view since it was computed "
-        f"(version {tensor._data._version}, expected {tensor._version})",
-        hint="change tensors with their own operators (y *= 2), which are differentiated, or work on a .clone()",
-    )
-
-
-def modified(node: Node, name: str, value: Any, version: Any) -> GradientError:
-    """The error for a saved value that was changed between the forward and the backward pass."""
-    what = "its result" if name == "out" else f"its {name}" if " " in name else f"its argument {name!r}"
-    if isinstance(value, Tensor):
-        what = f"{what} with shape {tuple(value.shape)}"
-        now: Any = value._version
-    else:
-        what = f"a tensor of {what}"
-        now = versions_of(value)
-    return GradientError(
-        f"{node.name}: {what} is needed for the gradient, but has been modified by an inplace operation since the "
-        f"forward pass (version {now}, expected {version})",
-        hint="call backward() before changing it, or change a .clone()",
-    )
-
-
 def recorded(value: Any, parent: Node | None) -> Any:
     """A saved argument linked to its history, for rules that are recorded themselves."""
     return value if parent is None or not isinstance(value, Tensor) else new_result(value, parent)
@@ -319,72 +231,6 @@ def recorded_output(value: Any, node: Node) -> Any:
     if isinstance(value, Tensor):
         return new_result(value, node)
     return None if value is None else outputs_of(node, value)
-
-
-# Gradients
-
-
-def restored(grad: Any, to: Restore) -> Any:
-    """Bring a gradient back to its argument: sum over the axes that were broadcast, then cast.
-
-    Broadcasting repeats an argument along an axis; by the chain rule its gradient is the sum over the repetitions.
-    """
-    shape, dtype = to
-    if uses_compiled_reductions():
-        summed = sum_back(grad, shape, dtype)
-        if summed is not None:
-            return summed
-    if grad.shape != shape:
-        added = grad.ndim - len(shape)
-        repeated = tuple(range(added)) + tuple(
-            axis + added for axis, size in enumerate(shape) if size == 1 and grad.shape[axis + added] != 1
-        )
-        if repeated:
-            grad = grad.sum(repeated, keepdim=True)
-        if grad.shape != shape:
-            grad = grad.reshape(shape)
-    if grad.dtype is not dtype:
-        if grad.dtype.is_complex and not dtype.is_complex:
-            grad = torch.real(grad)  # a real argument moves along the real axis only
-        grad = grad.to(dtype)
-    return grad
-
-
-def accumulate_list(
-    grads: dict[Node, Any], parents: Sequence[Node | None], values: Any, restore: Any, start: int, finish: Any
-) -> None:
-    """Hand a list of gradients on to a list argument's nodes."""
-    for position, (parent, grad) in enumerate(zip(parents, values, strict=True), start):
-        if parent is None or grad is None:
-            continue
-        grad = finish(grad)
-        if restore is not None and restore[position] is not None:
-            grad = restored(grad, restore[position])
-        held = grads.get(parent)
-        grads[parent] = grad if held is None else added(held, grad)
-
-
-def as_is(grad: Any) -> Any:
-    """The gradient of a list's tensor where numbers are real."""
-    return grad
-
-
-def conjugated(grad: Any) -> Any:
-    """The complex conjugate, resolved.
-
-    PyTorch's convention: for a holomorphic f the gradient of a real loss L is grad · conj(f'(z)), which equals
-    conj(conj(grad) · f'(z)), so a rule written for real numbers serves between two conjugations.
-    """
-    if isinstance(grad, (tuple, list)):
-        return [None if item is None else conjugated(item) for item in grad]
-    return torch.conj(grad).resolve_conj() if grad.dtype.is_complex else grad
-
-
-def is_plain(grad: Any) -> bool:
-    """Whether fused kernels may be used: every value is an ordinary tensor."""
-    if isinstance(grad, list):
-        return not any(isinstance(item, CustomTensor) for item in grad)
-    return not isinstance(grad, CustomTensor)
 
 
 # What generated code refers to by name.

@@ -1,0 +1,102 @@
+"""The sentences of errors that an operation, or the pass back through it, raises: what happened, and to what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from neuronix.autograd.dispatch.inplace import is_recorded, not_a_number
+from neuronix.autograd.errors import (
+    ArgumentError,
+    AxisError,
+    DtypeError,
+    GradientError,
+    NeuronixError,
+    ShapeError,
+    UnsupportedError,
+)
+from neuronix.autograd.node import Node, versions_of
+from neuronix.autograd.tensor import CustomTensor
+
+if TYPE_CHECKING:
+    from neuronix.autograd.primitive import Primitive
+
+__all__ = ["ARGUMENT_ERRORS", "changed_behind", "explained", "modified", "without_version"]
+
+ARGUMENT_ERRORS = (RuntimeError, TypeError, ValueError, IndexError)
+
+# Which error a message of torch's means; the first that fits.
+_MEANINGS: tuple[tuple[tuple[str, ...], type[NeuronixError]], ...] = (
+    (("dtype", "scalar type", "Long", "Float", "Double"), DtypeError),
+    (("shape", "size", "dimension", "dims", "must match", "equal"), ShapeError),
+)
+
+
+def explained(op: Primitive, error: Exception, values: Sequence[Any]) -> Exception:
+    """The error that torch raised for an operation's arguments, with the operation's name and all arguments."""
+    if isinstance(error, NeuronixError):
+        return error
+    if is_recorded(*values):  # a CustomTensor is left where the operation takes a number
+        return not_a_number()
+    given = ", ".join(f"{name}={_described(value)}" for name, value in zip(op.parameters, values, strict=True))
+    message = f"{op.name}: {str(error).splitlines()[0] if str(error) else type(error).__name__}\n  given: {given}"
+    if isinstance(error, NotImplementedError):
+        return UnsupportedError(message)
+    if isinstance(error, IndexError):
+        return AxisError(message)
+    if isinstance(error, TypeError):
+        return DtypeError(message)
+    if isinstance(error, ValueError):
+        return ShapeError(message)
+    for words, kind in _MEANINGS:
+        if any(word in str(error) for word in words):
+            return kind(message)
+    return ArgumentError(message)
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')}{tuple(value.shape)}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_described(item) for item in value) + "]"
+    return repr(value)
+
+
+def without_version(op: Primitive, error: RuntimeError) -> RuntimeError:
+    """The error for a tensor made under ``torch.inference_mode``, in which no later change could be noticed."""
+    if "version" not in str(error):
+        return error
+    return GradientError(
+        f"{op.name}: a tensor made under torch.inference_mode() can't be recorded or saved for a gradient, because "
+        "it doesn't count its changes",
+        hint="use neuronix.autograd.no_grad() to record nothing, and a .clone() made outside inference_mode for values "
+        "from inside",
+    )
+
+
+def changed_behind(op: Primitive, name: str, tensor: CustomTensor) -> GradientError:
+    """The error for a result whose values were changed without the engine's knowledge."""
+    return GradientError(
+        f"{op.name}: {name!r}, a result of {tensor._node.name if tensor._node else 'an operation'} with shape "
+        f"{tuple(tensor._data.shape)}, was changed in place through its .data or a view since it was computed "
+        f"(version {tensor._data._version}, expected {tensor._version})",
+        hint="change tensors with their own operators (y *= 2), which are differentiated, or work on a .clone()",
+    )
+
+
+def modified(node: Node, name: str, value: Any, version: Any) -> GradientError:
+    """The error for a saved value that was changed between the forward and the backward pass."""
+    what = "its result" if name == "out" else f"its {name}" if " " in name else f"its argument {name!r}"
+    if isinstance(value, Tensor):
+        what = f"{what} with shape {tuple(value.shape)}"
+        now: Any = value._version
+    else:
+        what = f"a tensor of {what}"
+        now = versions_of(value)
+    return GradientError(
+        f"{node.name}: {what} is needed for the gradient, but has been modified by an inplace operation since the "
+        f"forward pass (version {now}, expected {version})",
+        hint="call backward() before changing it, or change a .clone()",
+    )
