@@ -107,6 +107,11 @@ def transcribed(sizes: Sizes) -> list[Tensor]:
     return [log_probs, targets, torch.full((sizes.batch,), steps), torch.full((sizes.batch,), labels)]
 
 
+def sampled(sizes: Sizes) -> list[Tensor]:
+    """Images, and places in them and a little beyond."""
+    return [images(sizes), 1.2 * (2 * torch.rand(sizes.batch, sizes.pixels, sizes.pixels, 2) - 1)]
+
+
 # By the file and the name of the operation.
 SAMPLES: dict[str, Sample] = {
     "activations.relu": on_matrix(ops.relu),
@@ -126,6 +131,7 @@ SAMPLES: dict[str, Sample] = {
     "elementwise.sigmoid": on_matrix(ops.sigmoid),
     "convolution.convolution_": Sample(lambda x, w, b: F.conv2d(x, w, b, padding=1), convolved),
     "pooling.max_pool": Sample(lambda x: F.max_pool2d(x, 2), lambda sizes: [images(sizes)]),
+    "sampling.grid_sampler_": Sample(lambda x, grid: F.grid_sample(x, grid, align_corners=False), sampled),
     "normalization.batch_norm_training": Sample(
         lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
         lambda sizes: normalized(sizes.channels, images(sizes)),

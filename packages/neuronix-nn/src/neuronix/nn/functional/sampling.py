@@ -1,15 +1,17 @@
 """Sampling an image at the places of a grid: `grid_sample`.
 
 A sample is a weighted mean of the pixels around its place.  Which pixels these are is constant between the pixels'
-centres; how they are weighted depends on the place, by operations that differentiate themselves.  The mean itself,
-bilinear in pixels and weights, has rules of its own (at the end), for the pixels of all samples are many numbers.
+centres; how they are weighted depends on the place.  ATen's kernel finds the samples; the rule is made of the weights,
+their slopes, and three operations that are each other's derivatives (at the end).
 """
 
 from __future__ import annotations
 
-import itertools
+import functools
 import math
-from typing import Any
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -82,20 +84,8 @@ def grid_sampler(
 ) -> CustomTensor:
     """`grid_sample` with ATen's numbers for its modes."""
     _check(input, grid, MODES[interpolation_mode])
-    image, places = (x if isinstance(x, CustomTensor) else CustomTensor(x) for x in (input, grid))
-    padding = PADDINGS[padding_mode]
-    taps: list[list[tuple[Any, Any]]] = []  # for each axis: pixels along it and their weights, each (N, H', W')
-    for axis, size in enumerate(image.shape[2:]):
-        place = places[..., -1 - axis]  # a grid's last axis says x first, which is the image's last axis
-        centred = (place + 1) / 2 * (size - 1) if align_corners else ((place + 1) * size - 1) / 2
-        taps.append(_taps(centred, size, MODES[interpolation_mode], padding, align_corners))
-    chosen = list(itertools.product(*taps))
-    positions = _positions([[pixel for pixel, _ in each] for each in chosen], image.shape[2:])
-    weights = torch.stack([math.prod(weight for _, weight in each) for each in chosen], 1)  # (N, pixels, H', W')
-    # one more pixel, zero, stands for all that are outside
-    pixels = torch.cat([image.flatten(2), image.new_zeros(*image.shape[:2], 1)], -1)
-    samples = weighted_pixels(pixels, weights.flatten(2), positions)
-    return samples.reshape(*image.shape[:2], *places.shape[1:-1])  # type: ignore[no-any-return]
+    samples: CustomTensor = grid_sampler_(input, grid, interpolation_mode, padding_mode, align_corners)
+    return samples
 
 
 def _check(input: TensorLike, grid: TensorLike, mode: str) -> None:
@@ -113,64 +103,125 @@ def _check(input: TensorLike, grid: TensorLike, mode: str) -> None:
         raise LayerArgumentError("grid_sample: mode='bicubic' is for images with two axes")
 
 
-def _taps(place: Any, size: int, mode: str, padding: str, align_corners: bool) -> list[tuple[Any, Any]]:
-    """The pixels along an axis that enter a sample, and their weights."""
-    if mode != "bicubic":
-        place = _padded(place, size, padding, align_corners)
-    first = torch.round(place) if mode == "nearest" else torch.floor(place)
-    beyond = place - first
-    if mode == "nearest":
-        # a weight of one, which still comes from the grid: as in torch, its gradient is zeros
-        return [(first, torch.where(torch.ones_like(first, dtype=torch.bool), 1.0, place))]
-    if mode == "bilinear":
-        return [(first, 1 - beyond), (first + 1, beyond)]
-    return [
-        (_padded(first + step, size, padding, align_corners), _cubic(beyond - step, outer=step in (-1, 2)))
-        for step in (-1, 0, 1, 2)
+@primitive
+def grid_sampler_(image: Tensor, grid: Tensor, mode: int, padding: int, align_corners: bool) -> Tensor:
+    """The samples (N, C, H', W') or (N, C, D', H', W')."""
+    return torch.grid_sampler(image, grid, mode, padding, align_corners)
+
+
+@grid_sampler_.vjp("image", "grid")
+def grid_sampler_wrt(
+    grad: Tensor, image: Tensor, grid: Tensor, mode: int, padding: int, align_corners: bool, needs: tuple[bool, bool]
+) -> tuple[Any, Any]:
+    sizes, samples = image.shape[2:], grad.flatten(2)
+    axes = [
+        # a grid's last axis says x first, which is the image's last axis
+        _taps(grid[..., -1 - axis].flatten(1), size, MODES[mode], PADDINGS[padding], align_corners)
+        for axis, size in enumerate(sizes)
     ]
+    positions = _positions([taps.pixels for taps in axes], sizes)
+    for_image = for_grid = None
+    if needs[0]:
+        weights = _crossed(operator.mul, [taps.weights for taps in axes])
+        for_image = spread_samples(samples, weights, positions, math.prod(sizes) + 1)[..., :-1].reshape(image.shape)
+    if needs[1]:
+        # one more pixel, zero, stands for all that are outside
+        pixels = torch.cat([image.flatten(2), image.new_zeros(*image.shape[:2], 1)], -1)
+        for_weights = matched_pixels(pixels, samples, positions)
+        slopes = [
+            _crossed(operator.mul, [taps.slopes if taps is moved else taps.weights for taps in axes])
+            for moved in reversed(axes)
+        ]
+        for_grid = torch.stack([(for_weights * slope).sum(1) for slope in slopes], -1).reshape(grid.shape)
+    return for_image, for_grid
 
 
-def _cubic(distance: Any, outer: bool) -> Any:
-    """The kernel of Keys with a = −¾, between 1 and 2 pixels away (``outer``) or nearer."""
-    a, t = -0.75, torch.abs(distance)
+@grid_sampler_.fused("image", "grid")
+def grid_sampler_kernel(
+    grad: Tensor, image: Tensor, grid: Tensor, mode: int, padding: int, align_corners: bool, needs: tuple[bool, bool]
+) -> Any:
+    backward = torch.ops.aten.grid_sampler_2d_backward if image.ndim == 4 else torch.ops.aten.grid_sampler_3d_backward
+    return backward(grad, image, grid, mode, padding, align_corners, needs)
+
+
+class Taps(NamedTuple):
+    """The K pixels along an axis that enter each of L samples, each (N, K, L)."""
+
+    pixels: Any  # whole numbers, beyond the image for those that count as zeros
+    weights: Any
+    slopes: Any  # of the weights, by the grid's coordinate
+
+
+def _taps(coordinate: Any, size: int, mode: str, padding: str, align_corners: bool) -> Taps:
+    """The pixels along an axis for coordinates (N, L) from −1 to 1."""
+    scale = (size - 1) / 2 if align_corners else size / 2
+    place = (coordinate + 1) / 2 * (size - 1) if align_corners else ((coordinate + 1) * size - 1) / 2
+    if mode == "bicubic":
+        first = torch.floor(place)
+        beyond = place - first
+        pixels = [_padded(first + step, size, padding, align_corners)[0] for step in (-1, 0, 1, 2)]
+        kernel = [_cubic(beyond + 1, outer=True), _cubic(beyond, outer=False)]
+        kernel += [_cubic(1 - beyond, outer=False), _cubic(2 - beyond, outer=True)]
+        weights, slopes = zip(*kernel, strict=True)
+        ways = (scale, scale, -scale, -scale)  # moving on, a sample comes away from the two pixels behind it
+        slopes = tuple(way * slope for way, slope in zip(ways, slopes, strict=True))
+    else:
+        place, turn = _padded(place, size, padding, align_corners)
+        if mode == "nearest":
+            nearest = torch.round(place)
+            pixels, weights, slopes = [nearest], (torch.ones_like(nearest),), (torch.zeros_like(nearest),)
+        else:
+            first = torch.floor(place)
+            beyond = place - first
+            pixels, weights, slopes = [first, first + 1], (1 - beyond, beyond), (-scale * turn, scale * turn)
+    return Taps(torch.stack(pixels, 1), torch.stack(weights, 1), torch.stack(slopes, 1))
+
+
+def _cubic(t: Any, outer: bool) -> tuple[Any, Any]:
+    """The kernel of Keys with a = −¾ and its slope, at a distance of 1 to 2 pixels (``outer``) or less."""
+    a = -0.75
     if outer:
-        return a * (((t - 5) * t + 8) * t - 4)
-    return ((a + 2) * t - (a + 3)) * t * t + 1
+        return a * (((t - 5) * t + 8) * t - 4), a * ((3 * t - 10) * t + 8)
+    return ((a + 2) * t - (a + 3)) * t * t + 1, (3 * (a + 2) * t - 2 * (a + 3)) * t
 
 
-def _padded(place: Any, size: int, padding: str, align_corners: bool) -> Any:
-    """A place, brought into the image; one on its edge or beyond doesn't move, so its derivative is zero."""
+def _padded(place: Any, size: int, padding: str, align_corners: bool) -> tuple[Any, Any]:
+    """A place, brought into the image, and how it moves there: on, back (−1), or not (0; so on the edge itself)."""
+    turn = torch.ones_like(place)
     if padding == "zeros":
-        return place
+        return place, turn
     if padding == "reflection":
-        place = _reflected(place, *((0.0, size - 1.0) if align_corners else (-0.5, size - 0.5)))
-    return torch.where(place <= 0, 0.0, torch.where(place >= size - 1, size - 1.0, place))
+        place, turn = _reflected(place, *((0.0, size - 1.0) if align_corners else (-0.5, size - 0.5)))
+    inside = (place > 0) & (place < size - 1)
+    return torch.clamp(place, 0, size - 1), torch.where(inside, turn, 0.0)
 
 
-def _reflected(place: Any, low: float, high: float) -> Any:
-    """A place, mirrored at ``low`` and at ``high`` until it lies between them."""
+def _reflected(place: Any, low: float, high: float) -> tuple[Any, Any]:
+    """A place, mirrored at ``low`` and at ``high`` until it lies between them, and which way it moves there."""
     span = high - low
     if span == 0:
-        return torch.zeros_like(place)
+        return torch.zeros_like(place), torch.zeros_like(place)
     way = place - low
-    way = torch.where(way < 0, -way, way)
+    turn = torch.where(way < 0, -1.0, torch.ones_like(place))
+    way = turn * way
     turns = torch.floor(way / span)
     rest = way - turns * span
-    return torch.where(turns % 2 == 0, rest, span - rest) + low
+    forward = turns % 2 == 0
+    return torch.where(forward, rest, span - rest) + low, torch.where(forward, turn, -turn)
 
 
-def _positions(chosen: list[list[Any]], sizes: torch.Size) -> Tensor:
-    """Where in a flat image whole places are (for each axis (N, H', W')), its end if outside: (N, places, H' · W')."""
-    positions = []
-    for places in chosen:
-        flat: Any = 0
-        inside: Any = True
-        for place, size in zip(places, sizes, strict=True):
-            place = place.data
-            inside = inside & (place >= 0) & (place <= size - 1)
-            flat = flat * size + torch.clamp(place, 0, size - 1).to(torch.int64)
-        positions.append(torch.where(inside, flat, math.prod(sizes)))
-    return torch.stack(positions, 1).flatten(2)
+def _crossed(combine: Callable[[Any, Any], Any], axes: Iterable[Any]) -> Any:
+    """What is combined of each choice of one pixel along every axis: of (N, K, L) each, (N, K · … · K, L)."""
+    return functools.reduce(lambda all, each: combine(all.unsqueeze(2), each.unsqueeze(1)).flatten(1, 2), axes)
+
+
+def _positions(axes: Iterable[Any], sizes: torch.Size) -> Any:
+    """Where the pixels that are named along each axis (N, K, L) are in a flat image, its end if outside."""
+    parts, within = [], []
+    for axis, (pixels, size) in enumerate(zip(axes, sizes, strict=True)):
+        parts.append(torch.clamp(pixels, 0, size - 1).to(torch.int64) * math.prod(sizes[axis + 1 :]))
+        within.append((pixels >= 0) & (pixels <= size - 1))
+    return torch.where(_crossed(operator.and_, within), _crossed(operator.add, parts), math.prod(sizes))
 
 
 # Samples s, pixels x and weights w meet in one sum, ⟨s, x, w⟩ = Σ s[n, c, l] · x[n, c, position[n, p, l]] · w[n, p, l].
