@@ -102,6 +102,10 @@ ROWS: dict[str, tuple[Callable[[], torch.nn.Module], Callable[[], dict[str, Any]
         lambda: hf.MambaForCausalLM(hf.MambaConfig(vocab_size=30, hidden_size=16, num_hidden_layers=2, state_size=4)),
         lambda: dict(input_ids=IDS, labels=IDS),
     ),
+    "Bloom": (  # with a torch.autograd.Function of its own
+        lambda: hf.BloomForCausalLM(hf.BloomConfig(vocab_size=30, hidden_size=16, n_layer=2, n_head=2)),
+        lambda: dict(input_ids=IDS, labels=IDS),
+    ),
     "Swin": (
         lambda: hf.SwinForImageClassification(
             hf.SwinConfig(image_size=16, patch_size=2, embed_dim=8, depths=[2, 2], num_heads=[2, 2], window_size=4)

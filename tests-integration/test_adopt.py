@@ -81,7 +81,7 @@ def test_torch_model(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "BERT GPT-2 Llama ViT T5 DistilBERT RoBERTa Mixtral Whisper CLIP Mamba Swin".split(),
+    "BERT GPT-2 Llama ViT T5 DistilBERT RoBERTa Mixtral Whisper CLIP Mamba Swin Bloom".split(),
 )
 def test_hugging_face_model(name: str) -> None:
     import hugging_face_models

@@ -13,9 +13,11 @@ from public_interface import public_names
 import neuronix.autograd
 
 ROOT = Path(__file__).resolve().parent.parent
+HOOK = "neuronix-autograd/src/neuronix/autograd/disguise/function_hook.py"
 SOURCES = sorted(ROOT.glob("packages/*/src/**/*.py"))
 
-# Calls on Neuronix's own tensors that the checker can't tell from torch's: (file, function), and why.
+# What the checker would report and is in order, by (file, function), and why: calls on Neuronix's own tensors, which it
+# can't tell from torch's, and a model's own torch.autograd.Function, here only a class with two of its functions in it.
 OURS: dict[tuple[str, str], str] = {
     ("neuronix-nn/src/neuronix/nn/module.py", "Module.requires_grad_"): "sets it on a module's Parameters",
     (
@@ -26,6 +28,9 @@ OURS: dict[tuple[str, str], str] = {
     ("neuronix-nn/src/neuronix/nn/comparing.py", "_torch_leaf"): "what compare() compares with is PyTorch",
     ("neuronix-nn/src/neuronix/nn/comparing.py", "_alone"): "both sides of compare(), each its own tensors",
     ("neuronix-nn/src/neuronix/nn/comparing.py", "_our_pass"): "a CustomTensor",
+    (HOOK, "_function_behind_apply"): "to be called in its stead",
+    (HOOK, "_code_of_once_differentiable"): "to tell what is marked so",
+    (HOOK, "user_functions"): "to tell which of them the model has written",
 }
 
 

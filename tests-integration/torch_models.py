@@ -505,6 +505,51 @@ class Checkpointed(nn.Module):
         return self.second(checkpoint(self.first, x, use_reentrant=False))
 
 
+class MemoryEfficientSwish(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return x * torch.sigmoid(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        s = torch.sigmoid(x)
+        return grad * (s * (1 + x * (1 - s)))
+
+
+class Quantize(torch.autograd.Function):
+    """The nearest entry of a codebook, straight-through, with its number."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, codebook: Any) -> Any:
+        nearest = torch.cdist(x, codebook).argmin(1)
+        ctx.save_for_backward(nearest, codebook)
+        ctx.mark_non_differentiable(nearest)
+        return codebook[nearest], nearest
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any, _: Any) -> Any:
+        nearest, codebook = ctx.saved_tensors
+        return grad, torch.zeros_like(codebook).index_add_(0, nearest, grad)
+
+
+swish = MemoryEfficientSwish.apply
+
+
+@model(lambda: torch.randn(8, 3))
+class OwnFunctions(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.codebook = nn.Linear(3, 6), nn.Linear(6, 4), nn.Parameter(torch.randn(5, 4))
+        self.norm = nn.BatchNorm1d(6)
+
+    def forward(self, x: Any) -> Any:
+        x = checkpoint(lambda x: swish(self.norm(self.first(x))), x.requires_grad_(), use_reentrant=True)
+        codes, numbers = Quantize.apply(self.second(x), self.codebook)
+        return codes.tanh(), numbers
+
+
 @model(lambda: torch.randn(8, 3, 6))
 class Dropouts(nn.Module):
     def __init__(self) -> None:

@@ -143,7 +143,7 @@ class Checker(ast.NodeVisitor):
 
     def check_path(self, node: ast.AST, path: str | None) -> bool:
         if path is not None and FORBIDDEN.fullmatch(path):
-            self.report(node, path)
+            self.report_unless_ours(node, path)
             return True
         return False
 

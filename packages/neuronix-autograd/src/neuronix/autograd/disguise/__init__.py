@@ -25,6 +25,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from neuronix.autograd import backward
+from neuronix.autograd.disguise.function_hook import answered_by
 from neuronix.autograd.dispatch import fallback, torch_function
 from neuronix.autograd.dispatch.inplace import is_recorded
 from neuronix.autograd.dispatch.registry import TORCH_FUNCTIONS
@@ -114,8 +115,11 @@ def torch_code() -> Iterator[None]:
         >>> w.grad
         tensor([3., 3.])
     """
+    from neuronix.autograd.disguise import own_functions  # not at the top: it is made of what stands here
+
+    mode = nullcontext() if is_grad_enabled() else torch.no_grad()
     # inference_mode(False) closes the blocks of torch's that are open: recording is on.
-    with torch.inference_mode(False), nullcontext() if is_grad_enabled() else torch.no_grad(), _TorchCode():
+    with torch.inference_mode(False), mode, _TorchCode(), answered_by(own_functions.call):
         yield
 
 
@@ -138,15 +142,14 @@ class _TorchCode(TorchFunctionMode):
 
 
 def _refuse_own_differentiation(func: Callable[..., Any], args: Any, kwargs: Any) -> None:
-    """Refuse torch's extension point for derivatives, whose forward runs outside torch's grad mode unasked.
+    """Refuse code that torch's differentiation runs by itself, outside torch's grad mode and unasked.
 
     Its result would be a constant, silently.
     """
     if any(isinstance(item, Disguised) and item.custom.requires_grad for item in _flat([args, kwargs])):
         raise UnsupportedError(
-            f"{torch_function.name_of(func)}: called inside a torch.autograd.Function, or by torch's reentrant "
-            "checkpoint, whose backward only torch's own differentiation could call",
-            hint="use torch's operations in place of the Function; checkpoint(..., use_reentrant=False)",
+            f"{torch_function.name_of(func)}: called by torch's own differentiation, which Neuronix has no part in",
+            hint="call a torch.autograd.Function by its `apply`; use torch's operations otherwise",
         )
 
 
@@ -229,6 +232,19 @@ def _differentiated(func: Any, args: Any, kwargs: Any, disguises: Any) -> Any:
     return backward.grad(**given)
 
 
+def _differentiated_into_leaves(func: Any, args: Any, kwargs: Any, disguises: Any) -> Any:
+    """``x.backward()``, or ``torch.autograd.backward([x, y], gradients)``, as torch's reentrant checkpoint calls it."""
+    if func.__module__.rpartition(".")[2] != "autograd":
+        return getattr(args[0], func.__name__)(*args[1:], **kwargs)
+    outputs = args[0] if isinstance(args[0], (tuple, list)) else [args[0]]
+    gradients = kwargs.pop("grad_tensors", None)
+    gradients = gradients if isinstance(gradients, (tuple, list)) else [gradients] * len(outputs)
+    retain_graph = kwargs.pop("retain_graph", None)
+    for position, (output, gradient) in enumerate(zip(outputs, gradients, strict=True), 1):
+        backward.backward(output, gradient, retain_graph=retain_graph or position < len(outputs), **kwargs)
+    return None
+
+
 # torch's, in its order
 _GRAD_ARGUMENTS = (
     "outputs", "inputs", "grad_outputs", "retain_graph", "create_graph", "only_inputs", "allow_unused",
@@ -242,6 +258,7 @@ _SPECIAL: dict[str, Callable[..., Any]] = {
     "__repr__": lambda func, args, kwargs, disguises: repr(args[0]),
     "as_tensor": _same,
     "asarray": _same,
+    "backward": _differentiated_into_leaves,
     "grad": _differentiated,
     "new": _new,
     "new_tensor": _new,
