@@ -705,6 +705,28 @@ def test_embedding_bag_gives_a_sparse_gradient(mode: str) -> None:
     torch.testing.assert_close(sparse_gradient.to_dense(), dense, rtol=1e-12, atol=1e-13)
 
 
+# Shuffling
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.pixel_shuffle(x, 1),
+        lambda x: F.pixel_shuffle(x[:, :, :1, :1], 2),
+        lambda x: F.pixel_unshuffle(x, 1),
+        lambda x: F.pixel_unshuffle(x, 2),
+        lambda x: F.channel_shuffle(x, 1),
+    ],
+)
+def test_shuffled_pixels_are_copies(function: Callable[[Any], Any]) -> None:
+    """Also where they stay in their order: as in torch they don't change with their source."""
+    x = CustomTensor(torch.ones(1, 4, 2, 2), requires_grad=True) * 1
+    shuffled = function(x)
+    assert shuffled.data.untyped_storage().data_ptr() != x.data.untyped_storage().data_ptr()
+    x.mul_(2)
+    assert shuffled.data.unique().tolist() == function(torch.ones(1, 4, 2, 2)).unique().tolist() == [1.0]
+
+
 # Sampling
 
 

@@ -301,6 +301,28 @@ def test_bad_arguments_raise_typed_errors(function: Callable[[Any], Any], error:
     assert x.grad is None
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: torch.diff(x, n=0),
+        lambda x: x[0].sum_to_size(()),
+        lambda x: torch.unfold_copy(x, 0, 1, 1),
+        lambda x: torch.view_copy(x, (3,)),
+        lambda x: torch.alias_copy(x),
+    ],
+)
+def test_a_copy_stays_as_it_is_when_its_source_changes(function: Callable[[Any], Any]) -> None:
+    """Also where it has all elements of the source in their order, and a view would do."""
+    for leaf in (torch.ones(3, requires_grad=True), tensor([1.0, 1.0, 1.0], requires_grad=True)):
+        x = leaf * 1
+        copied = function(x)
+        x.mul_(2)
+        copied.sum().backward()
+        assert copied.data.unique().tolist() == [1.0]
+        assert leaf.grad is not None
+        assert leaf.grad.unique().tolist()[-1] == 1.0
+
+
 def test_plain_tensors_are_constants() -> None:
     result = ops.reshape(torch.ones(2, 3), 6)
     assert isinstance(result, CustomTensor)

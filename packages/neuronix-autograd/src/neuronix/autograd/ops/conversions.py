@@ -165,7 +165,7 @@ def to_copy(
 @composite(names="", aten="copy.default")
 def copy(x: Any, src: Any, non_blocking: bool = False) -> Any:
     """What ``x.copy_(src)`` leaves in ``x``: ``src`` in its shape, element type and place."""
-    return to(expand_(src, tuple(x.shape)), x.device, x.dtype, non_blocking=non_blocking)
+    return to(expand_(src, tuple(x.shape)), x.device, x.dtype, non_blocking=non_blocking, copy=True)
 
 
 @composite(names="type_as")

@@ -375,6 +375,8 @@ def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
 def sum_to_size(x: Any, *sizes: Any, size: Any = None) -> Any:
     """The sum over what broadcasting ``size`` to ``x`` repeats: the adjoint of `expand`."""
     size, shape = flattened(sizes, size), x.shape
+    if not size:
+        return torch.sum(x)  # as in torch a copy, also of a number
     if tuple(shape) == size:
         return x
     added = len(shape) - len(size)
@@ -541,7 +543,7 @@ def as_strided_scatter(
     return as_strided_scatter_(x, src, *_steps(unwrap(x), size, stride, storage_offset))
 
 
-@primitive(view=True, aten="unfold.default unfold_copy.default")
+@primitive(view=True, aten="unfold.default")
 def windows(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of ``size`` along an axis, ``step`` apart, with their elements as last axis (``torch.Tensor.unfold``)."""
     return x.unfold(dimension, size, step)

@@ -1,6 +1,8 @@
-"""Pixels and channels in another order: views and transpositions, so nothing here needs a rule of its own."""
+"""Pixels and channels in another order: transposed views, copied, so nothing here needs a rule of its own."""
 
 from __future__ import annotations
+
+import torch
 
 from neuronix.autograd import CustomTensor, composite
 from neuronix.autograd.errors import ArgumentError, ShapeError
@@ -49,8 +51,7 @@ def pixel_shuffle(input: TensorLike, upscale_factor: int) -> CustomTensor:
     n = len(lead)
     split = x.reshape(*lead, channels // (r * r), r, r, height, width)
     moved = split.permute(*range(n), n, n + 3, n + 1, n + 4, n + 2)  # (…, C, H, r, W, r)
-    out: CustomTensor = moved.reshape(*lead, channels // (r * r), height * r, width * r)
-    return out
+    return _copied(moved, *lead, channels // (r * r), height * r, width * r)
 
 
 @composite(names="pixel_unshuffle", aten="pixel_unshuffle.default")
@@ -86,8 +87,7 @@ def pixel_unshuffle(input: TensorLike, downscale_factor: int) -> CustomTensor:
     n = len(lead)
     split = x.reshape(*lead, channels, height // r, r, width // r, r)
     moved = split.permute(*range(n), n, n + 2, n + 4, n + 1, n + 3)  # (…, C, r, r, H, W)
-    out: CustomTensor = moved.reshape(*lead, channels * r * r, height // r, width // r)
-    return out
+    return _copied(moved, *lead, channels * r * r, height // r, width // r)
 
 
 @composite(
@@ -124,7 +124,12 @@ def channel_shuffle(input: TensorLike, groups: int) -> CustomTensor:
     batch, channels, *spatial = x.shape
     if channels % groups:
         raise ShapeError(f"channel_shuffle: the number of channels {channels} must be divisible by groups {groups}")
-    out: CustomTensor = x.reshape(batch, groups, channels // groups, *spatial).transpose(1, 2).reshape(x.shape)
+    return _copied(x.reshape(batch, groups, channels // groups, *spatial).transpose(1, 2), *x.shape)
+
+
+def _copied(x: CustomTensor, *shape: int) -> CustomTensor:
+    """``x`` in another shape, and in memory of its own also where a view would do (as for squares of one pixel)."""
+    out: CustomTensor = x.clone(memory_format=torch.contiguous_format).reshape(shape)
     return out
 
 
