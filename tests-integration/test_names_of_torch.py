@@ -17,7 +17,6 @@ CLASSES = {
     "NLLLoss2d": "an old name of NLLLoss that torch warns of",
     "RNNBase": "the base of torch's recurrent layers, which isn't made itself",
     "RNNCellBase": "the base of torch's recurrent cells, which isn't made itself",
-    "SyncBatchNorm": "torch's works on GPUs alone, by their collectives",
     "UninitializedBuffer": "for lazy modules",
     "UninitializedParameter": "for lazy modules",
 }

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from neuronix import nn
 from neuronix.autograd import CustomTensor, no_grad
+from neuronix.autograd.errors import UnsupportedError
 
 DTYPES = [torch.float64, torch.float32]
 FLOAT64 = torch.float64
@@ -74,6 +75,8 @@ LAYERS = [
     Layer("BatchNorm2d", 3, momentum=None, x=(2, 3, 4, 3)),
     Layer("BatchNorm2d", 3, track_running_stats=False, x=(2, 3, 4, 3)),
     Layer("BatchNorm3d", 2, x=(2, 2, 3, 2, 3)),
+    Layer("SyncBatchNorm", 3, x=(4, 3)),
+    Layer("SyncBatchNorm", 3, momentum=None, bias=False, x=(2, 3, 2, 2)),
     Layer("LayerNorm", 4, x=(2, 3, 4)),
     Layer("LayerNorm", (3, 4), 1e-3, x=(2, 3, 4)),
     Layer("LayerNorm", 4, elementwise_affine=False, x=(2, 4)),
@@ -574,3 +577,41 @@ def test_partial_conv(
     check_against_torch(ours, x, torch_function=theirs, parameters=pairs(ours, theirs))
     untouched = ours(x.detach()).data[..., ours.convolved :, :, :]
     assert torch.equal(untouched, x.detach()[..., ours.convolved :, :, :])
+
+
+def test_batch_normalisations_become_synchronized_ones() -> None:
+    models = []
+    for library in (nn, torch.nn):
+        inner = library.Sequential(library.Conv2d(2, 3, 1), library.BatchNorm2d(3, eps=0.1, affine=False))
+        models.append(library.Sequential(inner, library.BatchNorm2d(3, momentum=None), library.Dropout(0.0)).double())
+    ours, theirs = models
+    ours.load_state_dict(theirs.state_dict())
+    parameters = list(ours.parameters())
+    assert nn.SyncBatchNorm.convert_sync_batchnorm(ours) is ours
+    torch.nn.SyncBatchNorm.convert_sync_batchnorm(theirs)
+    assert repr(ours) == repr(theirs)
+    assert all(a is b for a, b in zip(ours.parameters(), parameters, strict=True))
+    x = torch.randn(4, 2, 3, 3, dtype=torch.float64)
+    for train in (True, True, False):
+        found, expected = ours.train(train)(x), theirs.train(train)(x)
+        torch.testing.assert_close(found.data, expected.detach(), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-9, atol=1e-9)
+    assert isinstance(nn.SyncBatchNorm.convert_sync_batchnorm(nn.BatchNorm1d(3).eval()), nn.SyncBatchNorm)
+
+
+def test_synchronized_batch_normalisation_in_several_processes_is_refused_in_training() -> None:
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    layer, x = nn.SyncBatchNorm(3), torch.randn(4, 3)
+    for processes in (1, 2):
+        torch.distributed.init_process_group("fake", rank=0, world_size=processes, store=FakeStore())
+        try:
+            if processes == 1:
+                layer.train()(x)
+                continue
+            with pytest.raises(UnsupportedError, match="SyncBatchNorm: 2 processes would have to exchange"):
+                layer.train()(x)
+            assert layer.num_batches_tracked == 1
+            layer.eval()(x)
+        finally:
+            torch.distributed.destroy_process_group()

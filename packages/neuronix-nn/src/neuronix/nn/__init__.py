@@ -63,6 +63,7 @@ from neuronix.nn.batchnorm import (
     BatchNorm1d,
     BatchNorm2d,
     BatchNorm3d,
+    SyncBatchNorm,
 )
 from neuronix.nn.comparing import Comparison, LayerDifference, compare
 from neuronix.nn.containers import (
@@ -336,6 +337,7 @@ __all__ = [
     "Softshrink",
     "Softsign",
     "Swish",
+    "SyncBatchNorm",
     "Tanh",
     "Tanhshrink",
     "Threshold",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd import CustomTensor
-from neuronix.autograd.errors import ShapeError
+from neuronix.autograd.errors import ShapeError, UnsupportedError
 from neuronix.nn import functional
 from neuronix.nn.checks import check_sizes
 from neuronix.nn.functional.arguments import rank
@@ -17,7 +17,7 @@ from neuronix.nn.parameter import Parameter
 from neuronix.nn.scale_and_shift import add_scale_and_shift, reset_scale_and_shift
 from neuronix.nn.tensor_like import TensorLike
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "NormWithStatistics"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "NormWithStatistics", "SyncBatchNorm"]
 
 
 class NormWithStatistics(Module):
@@ -178,3 +178,102 @@ class BatchNorm3d(_BatchNorm):
     """
 
     _ranks = (5,)
+
+
+class SyncBatchNorm(_BatchNorm):
+    """Batch normalisation of (N, C, …), for models that were written for several processes.
+
+    In one process, and in evaluation, it is what [`BatchNorm2d`][neuronix.nn.BatchNorm2d] is, for inputs of two axes or
+    more.  In training in several processes it would normalise by the statistics of all their batches.  Neuronix doesn't
+    exchange them, and raises.
+
+    Args:
+        num_features: C.
+        eps: Added to the variance.
+        momentum: How far the running statistics move to each batch's; ``None`` for the mean of all batches.
+        affine: Whether there are a weight and a bias.
+        track_running_stats: Whether there are running statistics; without them the batch's are always used.
+        process_group: The processes; by default all.
+        device: Where parameters and buffers live.
+        dtype: Their element type.
+        bias: Whether there is a bias, if ``affine``.
+
+    Example:
+        >>> import torch
+        >>> from neuronix import nn
+        >>> model = nn.Sequential(nn.Conv1d(2, 3, 1), nn.BatchNorm1d(3))
+        >>> nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        Sequential(
+          (0): Conv1d(2, 3, kernel_size=(1,), stride=(1,))
+          (1): SyncBatchNorm(3, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
+        )
+        >>> model(torch.randn(4, 2, 5)).shape
+        torch.Size([4, 3, 5])
+
+    Differs from torch:
+        torch's works in several processes, on GPUs.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: Any | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+        self.process_group = process_group
+
+    def _check_rank(self, input: TensorLike) -> None:
+        if rank(input, "SyncBatchNorm") < 2:
+            raise ShapeError(f"SyncBatchNorm: expected at least 2D input, got shape {tuple(input.shape)}")
+
+    def forward(self, input: TensorLike) -> CustomTensor:
+        """Apply the layer; in training, move the running statistics.
+
+        Raises:
+            UnsupportedError: In training in several processes.
+            ShapeError: If the input has fewer than two axes, or another number of channels.
+        """
+        if self.training and torch.distributed.is_available() and torch.distributed.is_initialized():
+            processes = torch.distributed.get_world_size(self.process_group)
+            if processes > 1:
+                raise UnsupportedError(
+                    f"SyncBatchNorm: {processes} processes would have to exchange statistics, which isn't offered",
+                    hint="use BatchNorm, by each process's own statistics, or GroupNorm, which needs none of others",
+                )
+        return super().forward(input)
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Module, process_group: Any | None = None) -> Module:
+        """Put a `SyncBatchNorm` in the place of each batch normalisation in a module, with its parameters and buffers.
+
+        Args:
+            module: The module; it is changed.
+            process_group: The processes.
+
+        Returns:
+            The module, or a new one if it is a batch normalisation itself.
+        """
+        made = module
+        if isinstance(module, _BatchNorm):
+            made = cls(
+                module.num_features,
+                module.eps,
+                module.momentum,
+                module.affine,
+                module.track_running_stats,
+                process_group,
+                bias=module.bias is not None,
+            )
+            for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked", "training"):
+                setattr(made, name, getattr(module, name))
+        for name, child in module.named_children():
+            made.add_module(name, cls.convert_sync_batchnorm(child, process_group))
+        return made
