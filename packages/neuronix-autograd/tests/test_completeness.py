@@ -77,6 +77,11 @@ def positive(x: Any) -> Any:
     return x @ x.mT + torch.eye(x.shape[0], dtype=torch.float64)
 
 
+def steps(x: Any, v: Any) -> Any:
+    """torch.heaviside(relu(x), v), which PyTorch can't differentiate."""
+    return torch.where(x > 0, torch.sign(torch.relu(x)), v)
+
+
 def paired(x: Any, y: Any) -> Any:
     """The distances with p = 3 of points in pairs."""
     return ((x - y).abs() ** 3).sum(-1) ** (1 / 3)
@@ -157,6 +162,8 @@ ROWS: dict[str, Row] = {
     "arithmetic._rpow": ("x", lambda x: 2**x),
     "arithmetic.square": ("x", torch.square),
     "arithmetic.float_power": ("px", torch.float_power),
+    "arithmetic.copysign": ("xv", torch.copysign),
+    "arithmetic.heaviside": ("xv", lambda x, v: torch.heaviside(torch.relu(x), v), steps),
     "arithmetic.hypot": ("xy", torch.hypot),
     "arithmetic.atan2": ("xy", torch.atan2),
     "arithmetic.lerp": ("xyv", torch.lerp),
@@ -250,6 +257,8 @@ ROWS: dict[str, Row] = {
     # conversions
     "conversions.as_strided_copy": ("x", lambda x: torch.as_strided_copy(x, (2, 3), (4, 1), 1)),
     "conversions.clone": ("x", torch.clone),
+    "conversions.copy": ("xv", torch.ops.aten.copy.default, lambda x, v: x.clone().copy_(v)),
+    "conversions.fill": ("xs", torch.fill),
     "conversions.to_dense": ("x", lambda x: x.to_dense()),
     "conversions.contiguous": ("x", lambda x: x.t().contiguous()),
     "conversions.alias": ("x", lambda x: +x),
@@ -507,6 +516,7 @@ WITHOUT_ROW = {
     "conversions.empty_like": "its values are whatever stood in memory",
     "conversions.new_empty": "its values are whatever stood in memory",
     "conversions.rand_like": "its values are random",
+    "elementwise.bernoulli": "its values are random: see test_traps.py",
     "conversions.randn_like": "its values are random",
     **dict.fromkeys(
         [
@@ -515,7 +525,6 @@ WITHOUT_ROW = {
             "activations._log_softmax_kernel",
             "arithmetic._add_scalar",
             "arithmetic._sub_scalar",
-            "conversions.copy",
             "conversions.to_copy",
             "indexing.slice_along",
         ],

@@ -41,6 +41,25 @@ def test_composites_are_taken_apart(function: Any, check_against_torch: Any) -> 
     check_against_torch(function, x, w, rtol=1e-10, atol=1e-10)
 
 
+# Results in which nothing is left of the argument: torch's tell where they come from all the same.
+OVERWRITTEN: list[tuple[str, Any]] = [
+    ("fill", lambda x: torch.fill(x, 2.0)),
+    ("fill with itself", lambda x: torch.fill(x, x[0, 0])),
+    ("matrix_power 0", lambda x: torch.linalg.matrix_power(x, 0)),
+    ("addr, beta 0", lambda x: torch.addr(x, torch.ones(3).double(), torch.ones(3).double(), beta=0)),
+    ("addmm, beta 0", lambda x: torch.addmm(x[0], torch.eye(3).double(), torch.eye(3).double(), beta=0)),
+    ("copysign", lambda x: torch.copysign(torch.ones(3, 3).double(), x)),
+    ("bernoulli", lambda x: torch.bernoulli(torch.clamp(x, 0, 1) * 0)),
+    ("the mean of nothing in F.cross_entropy", lambda x: x[:0].sum().fill_(float("nan"))),
+]
+
+
+@pytest.mark.parametrize("function", [row[1] for row in OVERWRITTEN], ids=[row[0] for row in OVERWRITTEN])
+def test_what_is_written_over_requires_grad_as_in_torch(function: Any, check_against_torch: Any) -> None:
+    x = torch.linspace(-1, 2, 9, dtype=torch.float64).reshape(3, 3).requires_grad_()
+    check_against_torch(function, x)
+
+
 def test_an_in_place_function_changes_its_argument() -> None:
     x = tensor([1.0, -2.0], requires_grad=True)
     y = x * 3

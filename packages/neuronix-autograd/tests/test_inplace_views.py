@@ -78,6 +78,8 @@ RESULTS: dict[str, Callable[[Any, Any], Any]] = {
     "sin": lambda x, y: x.sin(),
     "add": lambda x, y: x + 1,
 }
+# Under no_grad torch forgets that the shape of a result has changed: see test_a_shape_is_changed_under_no_grad.
+UNRECORDED_ELSEWHERE = ("t_", "unsqueeze_")
 REFUSALS = (RuntimeError, IndexError, ValueError, TypeError)
 
 
@@ -96,7 +98,7 @@ def run(choices: random.Random, leaf: Callable[[Any], Any], recorded: list[str])
                 pool.append(VIEWS[name](one))
             elif kind < 9:
                 name = choices.choice(list(CHANGES))
-                unrecorded = choices.randint(0, 15) == 0 and name != "unsqueeze_"
+                unrecorded = choices.randint(0, 15) == 0 and name not in UNRECORDED_ELSEWHERE
                 with ExitStack() as modes:
                     if unrecorded:
                         modes.enter_context(torch.no_grad())
@@ -226,3 +228,36 @@ def test_retain_grad_follows_a_view() -> None:
     assert view.grad.tolist() == [40.0, 60.0]
     assert x.grad is not None
     assert x.grad.tolist() == [0.0, 400.0, 600.0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.t_(),
+        lambda x: x.transpose_(0, 1),
+        lambda x: x.unsqueeze_(1),
+        lambda x: x.as_strided_((2,), (1,)),
+    ],
+    ids=["t_", "transpose_", "unsqueeze_", "as_strided_"],
+)
+@pytest.mark.parametrize("of_view", [False, True], ids=["result", "view"])
+def test_a_shape_is_changed_under_no_grad(change: Callable[[Any], Any], of_view: bool) -> None:
+    """The gradient finds the old places, as if the change had been recorded: it changes no value.
+
+    PyTorch does the same for views; of other results it transposes the gradient in silence, or stops in backward.
+    """
+
+    def gradient(leaf: Any, *modes: Any) -> Any:
+        y = leaf * 2
+        y = y[:, :2] if of_view else y
+        with ExitStack() as stack:
+            for mode in modes:
+                stack.enter_context(mode)
+            change(y)
+        (y * y + y).sin().reshape(-1)[1:].sum().backward()
+        return leaf.grad
+
+    values = [[0.3, 0.1], [-0.6, 0.8]]
+    expected = gradient(torch.tensor(values, dtype=torch.float64, requires_grad=True))
+    received = gradient(tensor(values, dtype=torch.float64, requires_grad=True), no_grad())
+    assert_close(received, expected, rtol=1e-14, atol=1e-14)

@@ -266,25 +266,139 @@ def test_errors_name_the_operation_and_its_arguments() -> None:
 
 def test_a_rule_declared_after_the_first_call_counts() -> None:
     @primitive
-    def double(x: Tensor) -> Tensor:
-        return x * 2
+    def product(x: Tensor, y: Tensor) -> Tensor:
+        return x * y
 
-    x = tensor([1.0], requires_grad=True)
+    x, y = tensor([2.0], requires_grad=True), tensor([3.0], requires_grad=True)
 
-    @double.vjp("x")
-    def wrong_at_first(grad: Tensor) -> Tensor:
-        return grad
+    @product.vjp("x")
+    def product_wrt_x(grad: Tensor, y: Tensor) -> Tensor:
+        return grad * y
 
-    double(x).backward()
-    assert x.grad.item() == 1
+    product(x, y.detach()).backward()
+    assert x.grad.item() == 3
+    with pytest.raises(GradientError, match="isn't differentiable with respect to it"):
+        product(x, y)
 
-    @double.vjp("x")
-    def double_wrt_x(grad: Tensor) -> Tensor:
-        return grad * 2
+    @product.vjp("y")
+    def product_wrt_y(grad: Tensor, x: Tensor) -> Tensor:
+        return grad * x
 
     x.grad = None
-    double(x).backward()
-    assert x.grad.item() == 2
+    product(x, y).backward()
+    assert (x.grad.item(), y.grad.item()) == (3, 2)
+
+
+def test_an_argument_has_one_rule_and_one_kernel() -> None:
+    @primitive
+    def product(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        return x * y * z
+
+    def first(grad: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        return grad * y * z
+
+    def second(grad: Tensor, x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        return grad * y * z, grad * x * z
+
+    product.vjp("x")(first)
+    for names in [("x",), ("y", "x"), ("y", "y")]:
+        with pytest.raises(DeclarationError, match="two rules are declared with respect to '[xy]': '.*' and 'second'"):
+            product.vjp(*names)(second)
+    with pytest.raises(DeclarationError, match="kernel 'second' is declared with respect to .*there are rules for"):
+        product.fused("x", "y")(second)
+    product.fused("x")(first)
+    with pytest.raises(DeclarationError, match="two kernels are declared with respect to 'x': 'first' and 'first'"):
+        product.fused("x")(first)
+    x, y, z = tensor([2.0], requires_grad=True), tensor([3.0]), tensor([5.0])
+    product(x, y, z).backward()
+    assert x.grad.item() == 15  # a refused declaration changed nothing
+
+
+@pytest.mark.parametrize(
+    ("returned", "found"),
+    [
+        (lambda grad: (grad,), "1 gradients"),
+        (lambda grad: (grad, grad, grad), "3 gradients"),
+        (lambda grad: torch.stack([grad, grad]), r"float32\(2, 2\)"),
+        (lambda grad: None, "None"),
+    ],
+)
+@pytest.mark.parametrize("many", ["joint", "list", "joint and list"])
+def test_the_wrong_number_of_gradients_is_refused(returned: Any, found: str, many: str) -> None:
+    @primitive
+    def difference(x: Tensor, y: Tensor) -> Tensor:
+        return x - y
+
+    @primitive
+    def total(tensors: Sequence[Tensor]) -> Tensor:
+        return torch.stack(list(tensors)).sum(0)
+
+    @primitive
+    def total_and_one(tensors: Sequence[Tensor], x: Tensor) -> Tensor:
+        return torch.stack(list(tensors)).sum(0) + x
+
+    @difference.vjp("x", "y")
+    def difference_wrt_x_and_y(grad: Tensor) -> Any:
+        return returned(grad)
+
+    @total.vjp("tensors")
+    def total_wrt_tensors(grad: Tensor) -> Any:
+        return returned(grad)
+
+    @total_and_one.vjp("tensors", "x")
+    def total_and_one_wrt_tensors_and_x(grad: Tensor) -> Any:
+        return returned(grad), grad
+
+    x, y = tensor([2.0, 1.0], requires_grad=True), tensor([3.0, 4.0], requires_grad=True)
+    operation, arguments = {
+        "joint": (difference, (x, y)),
+        "list": (total, ([x, y],)),
+        "joint and list": (total_and_one, ([x, y], x)),
+    }[many]
+    z = operation(*arguments).sum()
+    with pytest.raises(GradientError, match=f"{operation.__name__}: the rule '.*_wrt_.*' returned {found}; .* 2 grad"):
+        z.backward()
+    assert x.grad is None
+    assert y.grad is None
+
+
+@pytest.mark.parametrize(
+    "tracked", [(True, True, True), (False, True, True), (False, False, True), (True, False, False)]
+)
+def test_a_joint_rule_of_a_list_and_a_tensor(tracked: tuple[bool, ...]) -> None:
+    asked = []
+
+    @primitive
+    def weighted(tensors: Sequence[Tensor], x: Tensor) -> Tensor:
+        return x * (tensors[0] + 2 * tensors[1])
+
+    @weighted.vjp("tensors", "x")
+    def weighted_wrt_tensors_and_x(grad: Tensor, tensors: Sequence[Tensor], x: Tensor, needs: Any) -> Any:
+        asked.append(needs)
+        return [grad * x, 2 * grad * x] if needs[0] else None, grad * (tensors[0] + 2 * tensors[1])
+
+    leaves = [tensor([2.0, 1.0], requires_grad=t) for t in tracked]
+    theirs = [torch.tensor([2.0, 1.0], requires_grad=t) for t in tracked]
+    weighted(leaves[:2], leaves[2]).sum().backward()
+    (theirs[2] * (theirs[0] + 2 * theirs[1])).sum().backward()
+    assert asked == [(any(tracked[:2]), tracked[2])]
+    for ours, expected in zip(leaves, theirs, strict=True):
+        assert (ours.grad is None) == (expected.grad is None)
+        assert ours.grad is None or torch.equal(ours.grad, expected.grad)
+
+
+def test_a_joint_rule_may_return_a_list() -> None:
+    @primitive
+    def difference(x: Tensor, y: Tensor) -> Tensor:
+        return x - y
+
+    @difference.vjp("x", "y")
+    def difference_wrt_x_and_y(grad: Tensor) -> list[Tensor]:
+        return [grad, -grad]
+
+    x, y = tensor([2.0], requires_grad=True), tensor([3.0], requires_grad=True)
+    difference(x, y).backward()
+    assert (x.grad.item(), y.grad.item()) == (1, -1)
 
 
 def test_a_value_that_one_rule_keeps_whole_and_another_by_its_shape() -> None:

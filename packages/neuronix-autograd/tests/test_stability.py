@@ -192,7 +192,10 @@ def check(name: str, function: Callable[[Any], Any], values: Tensor, rules: bool
 @pytest.mark.parametrize("dtype", EPSILON, ids=str)
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_far_out_elementwise(name: str, dtype: torch.dtype, rules: bool) -> None:
-    check(name, ELEMENTWISE[name], torch.tensor(NUMBERS, dtype=torch.float64).to(dtype), rules)
+    values = torch.tensor(NUMBERS, dtype=torch.float64).to(dtype)
+    if name == "logit":
+        values += 0.0  # without −0: there PyTorch's derivative is +∞ or −∞, by the width of the processor's vectors
+    check(name, ELEMENTWISE[name], values, rules)
 
 
 @pytest.mark.kernels

@@ -36,6 +36,13 @@ def all_made(inputs: list[Any], dtype: torch.dtype = torch.float64) -> list[Any]
     return [made(what, dtype, position) for position, what in enumerate(inputs)]
 
 
+def heaviside(x: Any, values: Any) -> Any:
+    """torch.heaviside, written out for PyTorch, which can't differentiate it."""
+    if isinstance(x, CustomTensor) or isinstance(values, CustomTensor):
+        return torch.heaviside(x, values)
+    return torch.where(x == 0, values, torch.relu(torch.sign(x)))
+
+
 def label(row: Row) -> str:
     return f"{row[0]} {row[3]}"
 
@@ -144,6 +151,9 @@ KINKS: list[Row] = [
     ("pow", torch.pow, [[INF, 1.0, NAN], [2.0, INF, 1.0]], "infinity and NaN"),
     ("pow", lambda x: torch.pow(x, torch.tensor([0.0, 0.0])), [[INF, 1.0]], "infinity to the 0"),
     ("pow", lambda x: (-2) ** x, [[2.0, 3.0]], "a negative number to the power of a tensor"),
+    ("copysign", torch.copysign, [[2.0, -2.0, 0.0, -0.0, INF, NAN], [-1.0, 0.0, -0.0, -3.0, -1.0, 1.0]], "zeros"),
+    ("copysign", lambda x: x.copysign(-2.0), [(2, 3)], "a number"),
+    ("heaviside", heaviside, [[-1.0, 0.0, -0.0, 2.0], [7.0, 8.0, 9.0, 6.0]], "below, at and above zero"),
     ("hypot", torch.hypot, [[0.0, 3.0, 0.0], [0.0, 0.0, -4.0]], "origin and axes"),
     ("hypot", torch.hypot, [[1e200], [1e200]], "where squares overflow"),
     ("atan2", torch.atan2, [[0.0, 3.0, 0.0, 0.0], [0.0, 0.0, -4.0, 2.0]], "origin and axes"),

@@ -31,6 +31,7 @@ import torch
 
 from neuronix.autograd.dispatch import registry
 from neuronix.autograd.errors import DeclarationError
+from neuronix.autograd.errors.messages import check_declared
 
 if TYPE_CHECKING:
     from neuronix.autograd.node import Node
@@ -329,6 +330,7 @@ def _declare(forward: Callable[..., Any], *, names: str | None, aten: str, **kin
     def add(table: dict[str, Rule], wrt: tuple[str, ...]) -> Callable[[F], F]:
         def decorate(rule: F) -> F:
             made = Rule(op, rule, wrt)
+            check_declared(op, made, table)
             table.update(dict.fromkeys(wrt, made))
             if op.generated is not None:  # called before: its code must be generated again
                 op.generated = None

@@ -438,7 +438,10 @@ class CustomTensor:
         return complex(self._data.item())
 
     def __index__(self) -> int:
-        return self._data.__index__()
+        try:
+            return self._data.__index__()
+        except TypeError as error:
+            raise DtypeError(f"{error}: this one holds {self.dtype}, and has shape {tuple(self.shape)}") from None
 
     def __len__(self) -> int:
         return len(self._data)

@@ -107,27 +107,38 @@ def _apply_rule(op: Primitive, rule: Rule, names: tuple[str, ...], conjugate: bo
     # torch's kernels conjugate for complex numbers by themselves, so there the rule is used
     kernel = None if conjugate else op.kernels.get(rule.wrt[0])
     if joint:
-        needs = [f"{n}_parent is not None" for n in rule.wrt]
+        needs = [_is_needed(op, n) for n in rule.wrt]
         lines = [f"    needs = ({', '.join(needs)},)", "    if True in needs:"]
     elif op.takes_list(rule.wrt[0]):
         lines = ["    if True:"]
     else:
         lines = [f"    if {rule.wrt[0]}_parent is not None:"]
-    targets = ", ".join(f"{n}_grad" for n in rule.wrt)
+    result = "_grads" if joint else f"{rule.wrt[0]}_grad"
     if kernel is not None:
         lines += [
             "        if recording or uses_rules_only() or not is_plain(grad):",
-            f"            {targets} = {rule_name(rule)}({_rule_arguments(op, rule)})",
+            f"            {result} = {rule_name(rule)}({_rule_arguments(op, rule)})",
             "        else:",
-            f"            {targets} = {kernel_name(kernel)}({_rule_arguments(op, kernel)})",
+            f"            {result} = {kernel_name(kernel)}({_rule_arguments(op, kernel)})",
         ]
     else:
-        lines.append(f"        {targets} = {rule_name(rule)}({_rule_arguments(op, rule)})")
+        lines.append(f"        {result} = {rule_name(rule)}({_rule_arguments(op, rule)})")
+    if joint:
+        count = len(rule.wrt)
+        lines += [
+            f"        if type(_grads) is not tuple or len(_grads) != {count}:",
+            f"            _grads = all_gradients(op, {rule_name(rule)}, _grads, {count})",
+            f"        {', '.join(f'{n}_grad' for n in rule.wrt)} = _grads",
+        ]
     for name in rule.wrt:
         position = names.index(name)
         if op.takes_list(name):
             conj = "conjugated" if conjugate else "as_is"
-            lines.append(f"        accumulate_list(grads, {name}_parents, {name}_grad, restore, {position}, {conj})")
+            values = f"all_gradients(op, {rule_name(rule)}, {name}_grad, len({name}_parents))"
+            lines += [
+                f"        if {_is_needed(op, name) if joint else True}:",
+                f"            accumulate_list(grads, {name}_parents, {values}, restore, {position}, {conj})",
+            ]
             continue
         guard = f"{name}_parent is not None and {name}_grad is not None" if joint else f"{name}_grad is not None"
         lines.append(f"        if {guard}:")
@@ -140,6 +151,13 @@ def _apply_rule(op: Primitive, rule: Rule, names: tuple[str, ...], conjugate: bo
             f"            grads[{name}_parent] = {name}_grad if held is None else added(held, {name}_grad)",
         ]
     return lines
+
+
+def _is_needed(op: Primitive, name: str) -> str:
+    """An expression: whether somebody wants a gradient of the argument, or of a tensor of a list argument."""
+    if op.takes_list(name):
+        return f"any([p is not None for p in {name}_parents])"
+    return f"{name}_parent is not None"
 
 
 def _rule_arguments(op: Primitive, rule: Rule) -> str:

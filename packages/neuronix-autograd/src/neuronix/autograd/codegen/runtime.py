@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,14 @@ from torch import Tensor
 
 from neuronix.autograd.dispatch.inplace import not_a_number
 from neuronix.autograd.errors import GradientError
-from neuronix.autograd.errors.messages import ARGUMENT_ERRORS, changed_behind, explained, modified, without_version
+from neuronix.autograd.errors.messages import (
+    ARGUMENT_ERRORS,
+    changed_behind,
+    explained,
+    modified,
+    without_version,
+    wrong_number_of_gradients,
+)
 from neuronix.autograd.gradients import Restore, accumulate_list, added, as_is, conjugated, restored
 from neuronix.autograd.graph import AutogradGraph, current_graph, graph_of_block
 from neuronix.autograd.modes import (
@@ -97,6 +104,13 @@ def list_parents(
         parents.append(parent)
         restores.append(restore)
     return parents, restores
+
+
+def all_gradients(op: Primitive, rule: Callable[..., Any], grads: Any, count: int) -> Sequence[Any]:
+    """What a joint rule, or the rule of a list argument, returned: a tuple or list with a gradient for each tensor."""
+    if not isinstance(grads, (tuple, list)) or len(grads) != count:
+        raise wrong_number_of_gradients(op, rule, grads, count)
+    return grads
 
 
 def is_plain(grad: Any) -> bool:
@@ -241,6 +255,7 @@ NAMES: dict[str, Any] = {
     "Tensor": Tensor,
     "accumulate_list": accumulate_list,
     "added": added,
+    "all_gradients": all_gradients,
     "as_is": as_is,
     "changed_behind": changed_behind,
     "conjugated": conjugated,

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_map
 
 from neuronix.autograd.errors import DtypeError, GradientError, ShapeError
 from neuronix.autograd.graph import forget_leaf
-from neuronix.autograd.modes import is_grad_enabled
+from neuronix.autograd.modes import enable_grad, is_grad_enabled
 from neuronix.autograd.node import Node
 from neuronix.autograd.tensor import CustomTensor, new_result, version_of
 from neuronix.autograd.watching.hooks import KeepGradient
@@ -33,6 +33,10 @@ def method(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     def in_place(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not is_recorded(self, args, kwargs):
             check_unrecorded(self, name)
+            if name in _RESHAPING and isinstance(self, CustomTensor) and self._node and not self._node.graph.closed:
+                with enable_grad():  # the values stay, and their gradient must find its way back to the old places
+                    become(self, function(new_result(self._data, self._node), *args, **kwargs))
+                return self
             values = unwrap(self)
             if hasattr(values, name):
                 getattr(values, name)(*unwrap(args), **unwrap(kwargs))

@@ -23,12 +23,14 @@ __all__ = [
     "clamp",
     "clamp_max",
     "clamp_min",
+    "copysign",
     "div",
     "float_power",
     "floor_divide",
     "fmax",
     "fmin",
     "fmod",
+    "heaviside",
     "hypot",
     "lerp",
     "maximum",
@@ -434,6 +436,41 @@ def _inverse_square_length(x: Tensor, y: Tensor) -> Tensor:
 
 
 # Combinations of three
+
+
+@primitive(broadcasts=True, names="copysign", aten="copysign.Tensor copysign.Scalar")
+def copysign(x: Tensor, other: Tensor) -> Tensor:
+    """The size of ``x`` with the sign of ``other``."""
+    return torch.copysign(x, other)
+
+
+@copysign.vjp("x")
+def copysign_wrt_x(grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
+    return grad * (out / x).masked_fill(x == 0, 0)
+
+
+@copysign.vjp("other")
+def copysign_wrt_other(grad: Tensor) -> Tensor:
+    return torch.zeros_like(grad)  # the sign jumps, and is constant elsewhere
+
+
+@primitive(broadcasts=True, names="heaviside", aten="heaviside.default")
+def heaviside(x: Tensor, values: Tensor) -> Tensor:
+    """0 below zero, ``values`` at zero, 1 above.
+
+    Differs from torch, which has no gradient here: with respect to ``values`` it is 1 where ``x`` is zero.
+    """
+    return torch.heaviside(x, values)
+
+
+@heaviside.vjp("x")
+def heaviside_wrt_x(grad: Tensor) -> Tensor:
+    return torch.zeros_like(grad)  # as of `sign`
+
+
+@heaviside.vjp("values")
+def heaviside_wrt_values(grad: Tensor, x: Tensor) -> Tensor:
+    return grad * (x == 0)
 
 
 @primitive(broadcasts=True, names="lerp", aten="lerp.Tensor lerp.Scalar")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neuronix.autograd.codegen.runtime import constant_result
 from neuronix.autograd.dispatch.inplace import is_recorded, not_a_number, unwrap
+from neuronix.autograd.errors import GradientError
 from neuronix.autograd.ops.shapes import as_strided, expand_, view_
 from neuronix.autograd.primitive import composite, primitive
 from neuronix.autograd.tensor import CustomTensor
@@ -19,6 +20,7 @@ __all__ = [
     "clone",
     "contiguous",
     "detach",
+    "fill",
     "to",
     "to_dense",
     "type_as",
@@ -162,12 +164,6 @@ def to_copy(
     return to(x, device=device, dtype=dtype, non_blocking=non_blocking, copy=True, memory_format=memory_format)
 
 
-@composite(names="", aten="copy.default")
-def copy(x: Any, src: Any, non_blocking: bool = False) -> Any:
-    """What ``x.copy_(src)`` leaves in ``x``: ``src`` in its shape, element type and place."""
-    return to(expand_(src, tuple(x.shape)), x.device, x.dtype, non_blocking=non_blocking, copy=True)
-
-
 @composite(names="type_as")
 def type_as(x: Any, other: Any) -> Any:
     """`to` the element type of ``other``."""
@@ -224,6 +220,41 @@ def cuda(
     return to(x, "cuda" if device is None else device, non_blocking=non_blocking, memory_format=memory_format)
 
 
+# What writes over all elements
+
+
+@primitive(names="fill", aten="fill.Scalar fill.Tensor")
+def fill(x: Tensor, value: Tensor) -> Tensor:
+    """``value`` everywhere, in the shape of ``x``."""
+    return torch.fill(x, value)
+
+
+@fill.vjp("x")
+def fill_wrt_x(grad: Tensor) -> Tensor:
+    return torch.zeros_like(grad)
+
+
+@fill.vjp("value")
+def fill_wrt_value(grad: Tensor) -> Tensor:
+    return grad.sum()
+
+
+@primitive(broadcasts=True, aten="copy.default")
+def copy(x: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    """What ``x.copy_(src)`` leaves in ``x``: ``src`` in its shape, element type and place, and nothing of ``x``."""
+    return torch.ops.aten.copy.default(x, src, non_blocking)  # type: ignore[no-any-return]
+
+
+@copy.vjp("x")
+def copy_wrt_x(grad: Tensor) -> Tensor:
+    return torch.zeros_like(grad)
+
+
+@copy.vjp("src")
+def copy_wrt_src(grad: Tensor) -> Tensor:
+    return grad
+
+
 # New tensors like another one: constants
 
 
@@ -272,5 +303,10 @@ def new_tensor(
     x: Any, data: Any, *, dtype: torch.dtype | None = None, device: Any = None, requires_grad: bool = False
 ) -> Any:
     """A leaf made from a copy of ``data``, by default in the element type and place of ``x``."""
+    if is_recorded(data):
+        raise GradientError(
+            "new_tensor: data that requires grad can't become a leaf: the gradient would be lost",
+            hint="give data.detach(), or use data.clone() or torch.stack for a result that depends on it",
+        )
     values = unwrap(x).new_tensor(unwrap(data), dtype=dtype, device=device)
     return CustomTensor(values, requires_grad=requires_grad)

@@ -22,6 +22,7 @@ __all__ = [
     "asinh",
     "atan",
     "atanh",
+    "bernoulli",
     "ceil",
     "cos",
     "cosh",
@@ -472,6 +473,19 @@ def floor(x: Tensor) -> Tensor:
 
 @floor.vjp("x")
 def floor_wrt_x(grad: Tensor) -> Tensor:
+    return torch.zeros_like(grad)
+
+
+@primitive(aten="bernoulli.default bernoulli.p")
+def bernoulli(x: Tensor, p: float | None = None, *, generator: torch.Generator | None = None) -> Tensor:
+    """Ones with the probability x (or p), else zeros; the gradient is zero, as of every result that jumps."""
+    if p is None:
+        return torch.bernoulli(x, generator=generator)
+    return torch.bernoulli(x, p, generator=generator)
+
+
+@bernoulli.vjp("x")
+def bernoulli_wrt_x(grad: Tensor) -> Tensor:
     return torch.zeros_like(grad)
 
 

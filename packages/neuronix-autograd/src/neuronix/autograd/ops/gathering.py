@@ -14,7 +14,7 @@ from torch import Tensor
 from neuronix.autograd.dispatch.inplace import unwrap
 from neuronix.autograd.errors import UnsupportedError
 from neuronix.autograd.ops.indexing import embed, index_, index_put_
-from neuronix.autograd.ops.shapes import broadcast_shape, expand_, reshape_
+from neuronix.autograd.ops.shapes import axis_of, broadcast_shape, expand_, reshape_
 from neuronix.autograd.primitive import Shape, composite, primitive
 from neuronix.autograd.tensor import CustomTensor
 
@@ -308,6 +308,7 @@ def scatter_reduce(x: Any, dim: int, index: Any, src: Any, reduce: str, *, inclu
 @composite(names="index_reduce", aten="index_reduce.default")
 def index_reduce(x: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True) -> Any:
     """`scatter_reduce` with the same places for all rows."""
+    dim = axis_of(dim, source.ndim, "index_reduce")
     if not source.ndim:
         lifted = index_reduce(reshape_(x, (1,)), 0, index, reshape_(source, (1,)), reduce, include_self=include_self)
         return reshape_(lifted, ())

@@ -8,6 +8,7 @@ gets both gradients.  Assignment is the same two steps the other way round.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -325,7 +326,7 @@ def _along(x: Any, dim: int, item: Any) -> Any:
 @composite(names="select", aten="select.int")
 def select(x: Any, dim: int, index: Any) -> Any:
     """The elements at one place of an axis, without that axis."""
-    return getitem_(x, _along(x, dim, int(index)))
+    return getitem_(x, _along(x, dim, operator.index(index)))
 
 
 @composite(names="narrow", aten="narrow.default")
@@ -362,7 +363,7 @@ def slice_along(x: Any, dim: int = 0, start: int | None = None, end: int | None 
 @composite(names="select_scatter", aten="select_scatter.default")
 def select_scatter(x: Any, src: Any, dim: int, index: int) -> Any:
     """``x`` with ``src`` at one place of an axis."""
-    return setitem_(x, _along(x, dim, int(index)), src)
+    return setitem_(x, _along(x, dim, operator.index(index)), src)
 
 
 @composite(names="slice_scatter", aten="slice_scatter.default")

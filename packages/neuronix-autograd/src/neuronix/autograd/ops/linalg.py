@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuronix.autograd.dispatch.inplace import is_recorded, not_a_number
 from neuronix.autograd.errors import ShapeError
+from neuronix.autograd.ops.conversions import copy
 from neuronix.autograd.ops.reductions import sum
 from neuronix.autograd.ops.shapes import unsqueeze
 from neuronix.autograd.primitive import Shape, composite, primitive
@@ -249,9 +251,11 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
 
 def _scaled_sum(x: Any, product: Any, beta: float, alpha: float) -> Any:
     """Adds to a product: beta · x + alpha · product; with beta = 0, torch doesn't look at ``x`` (nor at NaN in it)."""
+    if is_recorded(beta, alpha):
+        raise not_a_number()
     product = product if alpha == 1 else torch.mul(product, alpha)
     if beta == 0:
-        return product
+        return copy(torch.broadcast_to(x, product.shape), product) if is_recorded(x) else product
     return torch.add(x if beta == 1 else torch.mul(x, beta), product)
 
 

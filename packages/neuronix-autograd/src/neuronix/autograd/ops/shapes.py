@@ -8,6 +8,7 @@ called ``reshape``.  The forwards of most return views: no element is copied.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -68,7 +69,7 @@ def axis_of(dim: int, ndim: int, name: str) -> int:
             f"{name}: dimension out of range: {dim} for a tensor with {ndim} axes",
             hint=f"expected to be in range of [{-bound}, {bound - 1}]",
         )
-    return dim % bound
+    return operator.index(dim) % bound
 
 
 def broadcast_shape(*shapes: Any) -> tuple[int, ...]:
@@ -167,7 +168,7 @@ def unflatten(x: Any, dim: int, sizes: Any) -> Any:
     """Several axes of ``sizes`` for axis ``dim``; one of them may be -1."""
     shape = tuple(x.shape)
     axis = axis_of(dim, len(shape), "unflatten")
-    sizes = list(sizes)
+    sizes = list(map(operator.index, sizes))
     known = math.prod(size for size in sizes if size != -1)
     if -1 in sizes and known:
         sizes[sizes.index(-1)] = shape[axis] // known
@@ -374,7 +375,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
 @composite(names="sum_to_size")
 def sum_to_size(x: Any, *sizes: Any, size: Any = None) -> Any:
     """The sum over what broadcasting ``size`` to ``x`` repeats: the adjoint of `expand`."""
-    size, shape = flattened(sizes, size), x.shape
+    size, shape = tuple(map(operator.index, flattened(sizes, size))), x.shape
     if not size:
         return torch.sum(x)  # as in torch a copy, also of a number
     if tuple(shape) == size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from neuronix.autograd import CustomTensor, ops
 from neuronix.autograd.errors import ArgumentError, DtypeError, ShapeError
 from neuronix.nn.tensor_like import TensorLike
 
-__all__ = ["batched", "lift", "of_shape", "rank", "sizes", "tensors"]
+__all__ = ["batched", "lift", "number", "of_shape", "rank", "sizes", "tensors"]
 
 
 def lift(value: TensorLike) -> CustomTensor:
@@ -38,12 +39,35 @@ def sizes(value: Any, dimensions: int, name: str) -> tuple[int, ...]:
         return (value,) * dimensions
     if type(value) is tuple and len(value) == dimensions:  # what layers pass
         return value
-    values = tuple(value)
+    values: tuple[Any, ...] = tuple(size if size is None else operator.index(size) for size in value)
     if len(values) == 1:
         return values * dimensions
     if len(values) != dimensions:
         raise ArgumentError(f"{name} must be one number, or {dimensions} of them, got {values}")
     return values
+
+
+def number(value: Any, name: str) -> Any:
+    """An argument that is a number, also as a tensor that holds one.
+
+    Args:
+        value: The argument.
+        name: What it is, for the error.
+
+    Returns:
+        The number.
+
+    Raises:
+        DtypeError: For a tensor that requires grad: its gradient would be lost.
+    """
+    if not isinstance(value, CustomTensor):
+        return value
+    if value.requires_grad:
+        raise DtypeError(
+            f"{name} must be a number, but a tensor that requires grad was given",
+            hint="give .item() if its value alone is meant",
+        )
+    return value.item()
 
 
 def rank(value: TensorLike, name: str) -> int:

@@ -9,6 +9,7 @@ import torch
 
 from neuronix.autograd import CustomTensor, composite, ops
 from neuronix.autograd.errors import ArgumentError, DtypeError, ShapeError
+from neuronix.nn.functional.arguments import number
 from neuronix.nn.functional.dropout import dropout
 
 __all__ = ["multi_head_attention_forward", "scaled_dot_product_attention"]
@@ -31,6 +32,7 @@ def attend(
     Returns:
         (…, L, F), and the weights (…, L, S).
     """
+    dropout_p = number(dropout_p, "dropout_p")
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     scores = ops.matmul(query * scale, ops.transpose(key, -2, -1))
     if bias is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -177,7 +178,7 @@ def rms_norm(
     References:
         Zhang & Sennrich 2019, Root mean square layer normalization.
     """
-    shape = tuple(normalized_shape)
+    shape = tuple(map(operator.index, normalized_shape))
     x = lift(input)
     if not shape or tuple(x.shape[-len(shape) :]) != shape or x.ndim < len(shape):
         raise ShapeError(

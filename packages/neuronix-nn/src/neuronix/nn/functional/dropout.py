@@ -10,7 +10,7 @@ from torch import Tensor
 from neuronix.autograd import CustomTensor, composite, ops, primitive
 from neuronix.autograd.errors import DtypeError, ShapeError
 from neuronix.nn.errors import LayerArgumentError
-from neuronix.nn.functional.arguments import lift
+from neuronix.nn.functional.arguments import lift, number
 from neuronix.nn.tensor_like import TensorLike
 
 __all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout", "rrelu"]
@@ -77,7 +77,7 @@ def _dropped(
 
 
 def _checked(name: str, input: TensorLike, p: float) -> CustomTensor:
-    if not 0.0 <= p <= 1.0:
+    if not 0.0 <= number(p, f"{name}: p") <= 1.0:
         raise LayerArgumentError(f"{name}: p is a probability and must lie between 0 and 1, got {p}")
     x = lift(input)
     if not x.is_floating_point():
