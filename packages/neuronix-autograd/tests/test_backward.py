@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import weakref
+from typing import Any
 
 import pytest
 import torch
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from neuronix.autograd import AutogradGraph, CustomTensor, grad, no_grad, primitive, tensor
+from neuronix.autograd import AutogradGraph, CustomTensor, grad, gradients, no_grad, primitive, tensor
 from neuronix.autograd.errors import DtypeError, GradientError, GraphError, ShapeError
 
 
@@ -303,3 +305,66 @@ def test_backward_of_a_scoped_graph_inside_another_block() -> None:
     with AutogradGraph():
         y.backward()
     assert_close(x.grad, torch.tensor([2.0]))
+
+
+class Sums(TorchDispatchMode):
+    """Counts the additions of two tensors, new ones and in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.new = self.in_place = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.new += func is torch.ops.aten.add.Tensor
+        self.in_place += func is torch.ops.aten.add_.Tensor
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_sum_of_gradients_is_written_over_one_that_nobody_else_holds() -> None:
+    x = tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2
+    z = (y * 3 + y.exp() + y.sin()).sum()
+    with Sums() as sums:
+        z.backward()
+    assert (sums.new, sums.in_place) == (0, 2)
+    assert_close(x.grad, 2 * (3 + (2 * x.data).exp() + (2 * x.data).cos()))
+
+
+def test_a_small_sum_of_gradients_is_a_new_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradients, "LARGE", 4096)
+    x = tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2
+    z = (y * 3 + y.exp()).sum()
+    with Sums() as sums:
+        z.backward()
+    assert (sums.new, sums.in_place) == (1, 0)
+
+
+def test_no_sum_is_written_over_a_gradient_that_somebody_holds() -> None:
+    @primitive
+    def halves(x: torch.Tensor) -> torch.Tensor:
+        return x / 2
+
+    held = torch.tensor([0.5, 0.5, 0.5])
+
+    @halves.vjp("x")
+    def halves_wrt_x(grad: torch.Tensor) -> torch.Tensor:
+        return held  # the rule's own, which it gives away each time
+
+    seed, x = torch.tensor([1.0, 2.0, 3.0]), tensor([1.0, 2.0, 3.0], requires_grad=True)
+    seen: list[torch.Tensor] = []
+    y = x * 2
+    y.register_hook(lambda grad: seen.append(grad))
+    a, b = y + y, halves(y)  # the rule of `+` hands one tensor on twice; that of halves, its own
+    a.register_hook(lambda grad: seen.append(grad))
+    c = a + y.view(3) + b + y  # the seed goes to each of them as it is
+    for _ in range(2):
+        c.backward(seed, retain_graph=True)
+    assert_close(seed, torch.tensor([1.0, 2.0, 3.0]), rtol=0, atol=0)
+    assert_close(held, torch.tensor([0.5, 0.5, 0.5]), rtol=0, atol=0)
+    by_y = 4 * seed + 0.5
+    assert_close(seen, [seed, by_y, seed, by_y], rtol=0, atol=0)
+    assert_close(x.grad, 4 * by_y, rtol=0, atol=0)
+    by = grad(c, (x, y, a, b), seed)
+    assert_close([g.data for g in by if g is not None], [2 * by_y, by_y, seed, seed], rtol=0, atol=0)
+    assert_close(seed, torch.tensor([1.0, 2.0, 3.0]), rtol=0, atol=0)

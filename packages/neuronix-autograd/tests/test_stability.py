@@ -157,7 +157,14 @@ KNOWN = {
 }
 
 
+# Of -0 in half precision torch's own kernels disagree about the sign of an infinity: that for processors with AVX-512
+# says +inf, the others -inf.
+WITHOUT_NEGATIVE_ZERO = {("logit", torch.bfloat16), ("logit", torch.float16)}
+
+
 def check(name: str, function: Callable[[Any], Any], values: Tensor, rules: bool) -> None:
+    if (name, values.dtype) in WITHOUT_NEGATIVE_ZERO:
+        values = torch.where(values == 0, torch.zeros_like(values), values)
     theirs = values.clone().requires_grad_()
     expected = function(theirs)
     generator = torch.Generator().manual_seed(0)

@@ -7,7 +7,6 @@ pullbacks from ``codegen/``.
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd.errors import DtypeError, GradientError, GraphError, ShapeError
-from neuronix.autograd.gradients import added, restored
+from neuronix.autograd.gradients import added, is_unshared, restored
 from neuronix.autograd.graph import current_graph
 from neuronix.autograd.modes import no_grad, plain_pass, watchers
 from neuronix.autograd.node import LeafNode, Node
@@ -63,7 +62,8 @@ def run(
             leaf = node.leaf()
             if leaf is not None and leaf._requires_grad:  # it may have been frozen since
                 held = reached.get(id(leaf))
-                grad = _as_leaf(leaf, grad)
+                if getattr(grad, "dtype", None) is not leaf._data.dtype:
+                    grad = _as_leaf(leaf, grad)
                 if held is not None:
                     _check_arrived(leaf, grad)
                 reached[id(leaf)] = (leaf, grad if held is None else added(held[1], grad))
@@ -82,7 +82,8 @@ def run(
     for watcher in watching:
         for leaf, grad in leaves:
             watcher.arrived(leaf, grad)
-    captured.update((id(leaf), grad) for leaf, grad in leaves if id(leaf) in targets)
+    if targets:
+        captured.update((id(leaf), grad) for leaf, grad in leaves if id(leaf) in targets)
     return leaves, captured, retained
 
 
@@ -93,8 +94,7 @@ def _as_leaf(leaf: CustomTensor, gradient: Any) -> Any:
             f"backward: a {type(gradient).__name__} arrived at a leaf of shape {tuple(leaf.shape)} as its gradient",
             hint="a rule on the way returned it; it must return a tensor, or None",
         )
-    dtype = leaf._data.dtype
-    return gradient if gradient.dtype is dtype else restored(gradient, (gradient.shape, dtype))
+    return restored(gradient, (gradient.shape, leaf._data.dtype))
 
 
 def _check_arrived(leaf: CustomTensor, gradient: Any) -> None:
@@ -343,7 +343,7 @@ def _accumulate(leaves: list[tuple[CustomTensor, Any]], kept: list[Any]) -> None
             shared = id(gradient) in seen
             seen.add(id(gradient))
             kept.append(gradient)  # so that no identity is used again while `seen` counts
-            leaf._grad = _copy_like(gradient, leaf._data) if shared or not _is_unshared(gradient) else gradient
+            leaf._grad = _copy_like(gradient, leaf._data) if shared or not is_unshared(gradient) else gradient
     for leaf in hooked:
         for hook in tuple((leaf._hooks or {}).values()):
             if isinstance(hook, AfterAccumulation):
@@ -367,40 +367,3 @@ def _copy_like(gradient: Tensor, like: Tensor) -> Tensor:
     if gradient.layout is not torch.strided:
         return gradient.clone()
     return torch.empty_like(like, dtype=gradient.dtype).copy_(gradient)
-
-
-def _is_unshared(gradient: Tensor) -> bool:
-    """Whether nobody but `_accumulate` holds this tensor or its memory."""
-    if type(gradient) is not Tensor or gradient.layout is not torch.strided or gradient.device.type == "meta":
-        return False
-    if torch._C._functorch.is_batchedtensor(gradient):  # under torch.vmap it has no memory that one could ask
-        return False
-    if gradient._base is not None or not gradient.is_contiguous():
-        return False
-    references, storage_uses = _holders(gradient)
-    return (
-        references <= _UNSHARED[0]
-        and storage_uses <= _UNSHARED[1]
-        and gradient.untyped_storage().nbytes() == gradient.nbytes
-    )
-
-
-def _holders(gradient: Tensor) -> tuple[int, int]:
-    """How many hold the Python object, and how many tensors hold its memory."""
-    return sys.getrefcount(gradient), torch._C._storage_Use_Count(gradient.untyped_storage()._cdata)
-
-
-def _calibrate() -> tuple[int, int]:
-    """What `_holders` says in `_is_unshared` of a tensor that nobody else holds, on this version of Python."""
-    gradient = torch.zeros(1).add(1)
-    kept = [gradient]
-
-    def is_unshared(gradient: Tensor) -> tuple[int, int]:
-        return _holders(gradient)
-
-    holders = is_unshared(gradient)
-    kept.clear()
-    return holders
-
-
-_UNSHARED = _calibrate()

@@ -1,18 +1,25 @@
-"""What happens to a gradient between two rules: it is summed, conjugated, and brought back to its argument."""
+"""What happens to a gradient between two rules: it is summed, conjugated, and brought back to its argument.
+
+And who holds its memory: a sum may be written over a gradient that nobody else sees.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from neuronix.autograd.compiled_sums import sum_back, uses_compiled_reductions
 
 if TYPE_CHECKING:
     from neuronix.autograd.node import Node
 
-__all__ = ["Restore", "accumulate_list", "added", "as_is", "conjugated", "restored"]
+__all__ = ["Restore", "accumulate_list", "added", "as_is", "conjugated", "is_unshared", "restored", "summed"]
+
+LARGE = 4096  # elements, from which on it pays to ask who holds a gradient before it is added to
 
 # The shape and the element type that an argument's gradient must have.
 Restore = tuple[torch.Size, torch.dtype]
@@ -26,6 +33,23 @@ def added(held: Any, grad: Any) -> Any:
     if held.layout is not torch.strided and grad.layout is torch.strided:
         return grad + held
     return held + grad
+
+
+def summed(held: Any, grad: Any) -> Any:
+    """`added` for a sum that a pass keeps: written over ``held`` if nobody else holds that, as in PyTorch.
+
+    The caller has ``held`` in a variable and in a container; any other place means that it is somebody's.
+    """
+    if (
+        held.numel() >= LARGE
+        and grad.dtype is held.dtype
+        and grad.shape == held.shape
+        and grad.layout is torch.strided
+        and _may_be_owned(held)
+        and _is_within(_holders(held), _OF_A_SUM)
+    ):
+        return held.add_(grad)
+    return added(held, grad)
 
 
 def restored(grad: Any, to: Restore) -> Any:
@@ -65,7 +89,7 @@ def accumulate_list(
         if restore is not None and restore[position] is not None:
             grad = restored(grad, restore[position])
         held = grads.get(parent)
-        grads[parent] = grad if held is None else added(held, grad)
+        grads[parent] = grad if held is None else summed(held, grad)
 
 
 def as_is(grad: Any) -> Any:
@@ -82,3 +106,52 @@ def conjugated(grad: Any) -> Any:
     if isinstance(grad, (tuple, list)):
         return [None if item is None else conjugated(item) for item in grad]
     return torch.conj(grad).resolve_conj() if grad.dtype.is_complex else grad
+
+
+# Who holds a gradient
+
+
+def is_unshared(gradient: Tensor) -> bool:
+    """Whether nobody but the caller holds this tensor or its memory: in one variable and one container."""
+    return _may_be_owned(gradient) and _is_within(_holders(gradient), _OF_A_GRADIENT)
+
+
+def _may_be_owned(gradient: Any) -> bool:
+    """Whether a gradient has a memory that one can ask about, and each of its elements a place of its own."""
+    return (
+        type(gradient) is Tensor
+        and gradient.layout is torch.strided
+        and not gradient.is_meta
+        and not torch._C._functorch.is_batchedtensor(gradient)  # under torch.vmap
+        and gradient._base is None
+        and gradient.is_contiguous()
+        and gradient.untyped_storage().nbytes() == gradient.nbytes
+    )
+
+
+def _holders(gradient: Tensor) -> tuple[int, int]:
+    """How many hold the Python object, and how many tensors hold its memory."""
+    return sys.getrefcount(gradient), torch._C._storage_Use_Count(gradient.untyped_storage()._cdata)
+
+
+def _is_within(found: tuple[int, int], most: tuple[int, int]) -> bool:
+    return found[0] <= most[0] and found[1] <= most[1]
+
+
+def _calibrate() -> tuple[tuple[int, int], tuple[int, int]]:
+    """What `_holders` says in `is_unshared` and in `summed` of a tensor that nobody else holds, in this Python."""
+    gradient = torch.zeros(1).add(1)
+    container = [gradient]
+
+    def of_a_gradient(gradient: Tensor) -> tuple[int, int]:
+        return _holders(gradient)
+
+    def of_a_sum(held: Tensor, grad: Tensor | None) -> tuple[int, int]:
+        return _holders(held)
+
+    found = of_a_gradient(gradient), of_a_sum(gradient, None)
+    container.clear()
+    return found
+
+
+_OF_A_GRADIENT, _OF_A_SUM = _calibrate()

@@ -157,11 +157,9 @@ class AutogradGraph:
     def leaf_node(self, leaf: CustomTensor) -> LeafNode:
         """The node that stands for ``leaf`` in this graph, made at its first use."""
         known = self._leaves.get(id(leaf))
-        if known is not None:
-            node = known()
-            # A leaf that died may have left its identity to another one.
-            if node is not None and node.leaf() is leaf:
-                return node
+        node = known() if known is not None else None
+        if node is not None and node.leaf() is leaf:  # a leaf that died may have left its identity to another one
+            return node
         node = LeafNode()
         node.leaf = weakref.ref(leaf)
         node.shape = leaf._data.shape

@@ -41,9 +41,10 @@ def saved_slot(name: str) -> str:
 
 def versions_of(values: Any) -> list[int | None] | None:
     """How often torch has changed each of several tensors in place; ``None`` where there is none."""
-    if not isinstance(values, (tuple, list)) or not any(isinstance(value, Tensor) for value in values):
+    if not isinstance(values, (tuple, list)):
         return None
-    return [value._version if isinstance(value, Tensor) else None for value in values]
+    versions = [value._version if isinstance(value, Tensor) else None for value in values]
+    return versions if versions.count(None) < len(versions) else None
 
 
 class Node:

@@ -140,16 +140,17 @@ def _record(op: Primitive) -> list[str]:
         "        _out._node = _node",
         "        _out._version = _version",
         "        _out._grad = _out._base = _out._views = _out._hooks = None",
-        f"        return {f'view_of(_out, {op.parameters[0]})' if op.view else '_out'}",
     ]
-    return lines
+    if op.view:
+        base = op.parameters[0]
+        lines += [f"        if isinstance({base}, CustomTensor):", f"            {base}.add_view(_out)"]
+    return [*lines, "        return _out"]
 
 
 def _register(singles: list[str], lists: list[str]) -> list[str]:
-    """Statements that enter the node into its graph: `AutogradGraph.record`, written out where parents are few."""
-    if lists or len(singles) > 2:
+    """Statements that enter the node into its graph: `AutogradGraph.record`, written out unless there are lists."""
+    if lists:
         return ["        _graph.record(_node)"]
-    first, *others = singles
     lines = [
         "        if _graph.has_foreign_parents:",
         "            _graph.record(_node)",
@@ -159,17 +160,21 @@ def _register(singles: list[str], lists: list[str]) -> list[str]:
         "            _node.freed = False",
         "            _node.sequence = _sequence = next_sequence()",
     ]
-    if not others:
-        lines += [f"            _node._index = _graph.add_child({first}_parent._index, weak(_node), None)"]
-    for other in others:
-        lines += [
-            f"            if {first}_parent is None:",
-            f"                _node._index = _graph.add_child({other}_parent._index, weak(_node), None)",
-            "            else:",
-            f"                _node._index = _index = _graph.add_child({first}_parent._index, weak(_node), None)",
-            f"                if {other}_parent is not None:",
-            f"                    _graph.add_edge({other}_parent._index, _index, None)",
-        ]
+    child = "_graph.add_child({}_parent._index, weak(_node), None)"
+    first, *others = singles
+    if others:
+        lines.append(f"            _index = {child.format(first)} if {first}_parent is not None else None")
+        for other in others:
+            lines += [
+                f"            if {other}_parent is not None:",
+                "                if _index is None:",
+                f"                    _index = {child.format(other)}",
+                "                else:",
+                f"                    _graph.add_edge({other}_parent._index, _index, None)",
+            ]
+        lines.append("            _node._index = _index")
+    else:
+        lines.append(f"            _node._index = {child.format(first)}")
     return [
         *lines,
         f"            if not _sequence & {SWEEP_TEST}:",

@@ -148,7 +148,7 @@ def _apply_rule(op: Primitive, rule: Rule, names: tuple[str, ...], conjugate: bo
             f"            if restore is not None and restore[{position}] is not None:",
             f"                {name}_grad = restored({name}_grad, restore[{position}])",
             f"            held = grads.get({name}_parent)",
-            f"            grads[{name}_parent] = {name}_grad if held is None else added(held, {name}_grad)",
+            f"            grads[{name}_parent] = {name}_grad if held is None else summed(held, {name}_grad)",
         ]
     return lines
 

@@ -20,7 +20,7 @@ from neuronix.autograd.errors.messages import (
     without_version,
     wrong_number_of_gradients,
 )
-from neuronix.autograd.gradients import Restore, accumulate_list, added, as_is, conjugated, restored
+from neuronix.autograd.gradients import Restore, accumulate_list, as_is, conjugated, restored, summed
 from neuronix.autograd.graph import AutogradGraph, current_graph, graph_of_block
 from neuronix.autograd.modes import (
     in_plain_pass,
@@ -142,8 +142,14 @@ def result_in_rule(value: Any, arguments: Sequence[Any]) -> Any:
     return constant_result(value) if any(isinstance(item, CustomTensor) for item in flat) else value
 
 
-def outputs_of(node: Node, values: Sequence[Any]) -> Any:
-    """Wrap the results of an operation that has several: each selects its gradient's place in the node's list."""
+def outputs_of(node: Node, values: Sequence[Any], known: dict[int, OutputNode] | None = None) -> Any:
+    """Wrap the results of an operation that has several: each selects its gradient's place in the node's list.
+
+    Args:
+        node: The operation's.
+        values: Its results.
+        known: In a recorded pass the nodes of results that are still there, by position.
+    """
     results: list[Any] = []
     for position, value in enumerate(values):
         if not isinstance(value, Tensor) or not is_differentiable(value.dtype):
@@ -151,30 +157,20 @@ def outputs_of(node: Node, values: Sequence[Any]) -> Any:
             continue
         if value.is_inference():
             raise without_version(node.op, RuntimeError("no version"))
-        output = _output_node(node, position)
-        if output is not None:  # in a recorded pass: a result that is still there
-            results.append(new_result(value, output))
-            continue
-        output = OutputNode()
-        output.operation = node
-        output.position = position
-        output.results = len(values)
-        output.shape = value.shape
-        output.dtype = value.dtype
-        output.restore = None
-        node.graph.record(output)
+        output = (known or {}).get(position)
+        if output is None:
+            output = OutputNode()
+            output.operation = node
+            output.position = position
+            output.results = len(values)
+            output.shape = value.shape
+            output.dtype = value.dtype
+            output.restore = None
+            node.graph.record(output)
         results.append(new_result(value, output))
     if hasattr(values, "n_fields"):
         return type(values)(results)  # type: ignore[call-arg]
     return results if isinstance(values, list) else tuple(results)
-
-
-def _output_node(node: Node, position: int) -> OutputNode | None:
-    """The node that stands for one of several results of ``node`` already, if there is one."""
-    for child in node.graph.children(node):
-        if isinstance(child, OutputNode) and child.position == position:
-            return child
-    return None
 
 
 def view_of(out: Any, base: Any) -> Any:
@@ -244,7 +240,10 @@ def recorded_output(value: Any, node: Node) -> Any:
     """A saved result linked to its history."""
     if isinstance(value, Tensor):
         return new_result(value, node)
-    return None if value is None else outputs_of(node, value)
+    if value is None:
+        return None
+    known = {child.position: child for child in node.graph.children(node) if isinstance(child, OutputNode)}
+    return outputs_of(node, value, known)
 
 
 # What generated code refers to by name.
@@ -254,7 +253,6 @@ NAMES: dict[str, Any] = {
     "Node": Node,
     "Tensor": Tensor,
     "accumulate_list": accumulate_list,
-    "added": added,
     "all_gradients": all_gradients,
     "as_is": as_is,
     "changed_behind": changed_behind,
@@ -282,6 +280,7 @@ NAMES: dict[str, Any] = {
     "result_in_rule": result_in_rule,
     "results_to_read": results_to_read,
     "shape_of": shape_of,
+    "summed": summed,
     "unwrap_list": unwrap_list,
     "uses_rules_only": uses_rules_only,
     "value_of": value_of,

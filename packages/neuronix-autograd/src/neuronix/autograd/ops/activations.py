@@ -576,7 +576,7 @@ def softmax_wrt_x(grad: Tensor, out: Tensor, dim: int) -> Tensor:
 
 @softmax.fused("x")
 def softmax_wrt_x_kernel(grad: Tensor, out: Tensor, dim: int) -> Any:
-    return torch.ops.aten._softmax_backward_data(grad, out, dim, grad.dtype)
+    return torch._softmax_backward_data(grad, out, dim, grad.dtype)
 
 
 @primitive(names="torch.log_softmax Tensor.log_softmax special.log_softmax", aten="log_softmax.int")
@@ -602,7 +602,7 @@ def log_softmax_wrt_x(grad: Tensor, out: Tensor, dim: int) -> Tensor:
 
 @log_softmax.fused("x")
 def log_softmax_wrt_x_kernel(grad: Tensor, out: Tensor, dim: int) -> Any:
-    return torch.ops.aten._log_softmax_backward_data(grad, out, dim, grad.dtype)
+    return torch._log_softmax_backward_data(grad, out, dim, grad.dtype)
 
 
 @composite(names="nn.functional.softmax")
