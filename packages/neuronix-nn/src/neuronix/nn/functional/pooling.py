@@ -8,7 +8,7 @@ operations whose rules are each other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,48 +39,41 @@ _MAX_POOL_KERNELS: dict[int, Callable[..., Tensor]] = {
 }
 
 
+class Windows(NamedTuple):
+    """How windows are laid over an image: ATen's arguments in ATen's order, one number for each spatial axis."""
+
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    ceil_mode: bool
+
+
 @primitive
-def max_pool(
-    x: Tensor,
-    kernel_size: tuple[int, ...],
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    ceil_mode: bool,
-    winners: list[Tensor],
-) -> Tensor:
+def max_pool(x: Tensor, windows: Windows, winners: list[Tensor]) -> Tensor:
     """Maxima of the windows of (batch, channels, spatial axes …).
 
     ``winners`` is an empty list, which receives the positions of the maxima, counted through the spatial axes: the
     kernel finds them anyway, and the rule needs them and nothing else.
     """
-    values, positions = _MAX_POOLS[len(kernel_size)](x, kernel_size, stride, padding, dilation, ceil_mode)
+    values, positions = _MAX_POOLS[len(windows.kernel_size)](x, *windows)
     winners.append(positions)
     return values
 
 
 @max_pool.vjp("x")
-def max_pool_wrt_x(grad: Tensor, x: Shape, kernel_size: tuple[int, ...], winners: list[Tensor]) -> Tensor:
+def max_pool_wrt_x(grad: Tensor, x: Shape, windows: Windows, winners: list[Tensor]) -> Tensor:
     # the maximum follows its winner and nothing else; a pixel may win several windows
-    result: Tensor = scatter_planes(grad, winners[0], x, len(kernel_size))
+    result: Tensor = scatter_planes(grad, winners[0], x, len(windows.kernel_size))
     return result
 
 
 @max_pool.fused("x")
-def max_pool_kernel(
-    grad: Tensor,
-    x: Shape,
-    kernel_size: tuple[int, ...],
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    ceil_mode: bool,
-    winners: list[Tensor],
-) -> Tensor:
-    kernel = _MAX_POOL_KERNELS.get(len(kernel_size))
+def max_pool_kernel(grad: Tensor, x: Shape, windows: Windows, winners: list[Tensor]) -> Tensor:
+    kernel = _MAX_POOL_KERNELS.get(len(windows.kernel_size))
     if kernel is None:
-        return max_pool_wrt_x(grad, x, kernel_size, winners)
-    return kernel(grad, of_shape(grad, x), kernel_size, stride, padding, dilation, ceil_mode, winners[0])
+        return max_pool_wrt_x(grad, x, windows, winners)
+    return kernel(grad, of_shape(grad, x), *windows, winners[0])
 
 
 @primitive
@@ -120,16 +113,15 @@ def _max_pool(
 ) -> Any:
     x, unbatched = batched(input, dimensions, "max_pool")
     window = sizes(kernel_size, dimensions, "kernel_size")
-    winners: list[Tensor] = []
-    out = max_pool(
-        x,
+    windows = Windows(
         window,
         _steps(stride, window),
         sizes(padding, dimensions, "padding"),
         sizes(dilation, dimensions, "dilation"),
         ceil_mode,
-        winners,
     )
+    winners: list[Tensor] = []
+    out = max_pool(x, windows, winners)
     if unbatched:
         out = out.squeeze(0)
     if not return_indices:
@@ -243,64 +235,38 @@ _AVG_POOL_ADJOINTS: dict[int, Callable[..., Tensor]] = {
 }
 
 
+class Means(NamedTuple):
+    """Windows whose mean is taken, and what counts as an element: ATen's arguments in ATen's order."""
+
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    ceil_mode: bool
+    count_include_pad: bool
+    divisor_override: int | None
+
+
 @primitive
-def avg_pool(
-    x: Tensor,
-    kernel_size: tuple[int, ...],
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor_override: int | None,
-) -> Tensor:
+def avg_pool(x: Tensor, means: Means) -> Tensor:
     """Means of the windows of (batch, channels, two or three spatial axes)."""
-    return _AVG_POOLS[len(kernel_size)](x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _AVG_POOLS[len(means.kernel_size)](x, *means)
 
 
 @avg_pool.vjp("x")
-def avg_pool_wrt_x(
-    grad: Tensor,
-    x: Shape,
-    kernel_size: tuple[int, ...],
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor_override: int | None,
-) -> Tensor:
-    result: Tensor = avg_pool_adjoint(
-        grad, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
-    )
+def avg_pool_wrt_x(grad: Tensor, x: Shape, means: Means) -> Tensor:
+    result: Tensor = avg_pool_adjoint(grad, x, means)
     return result
 
 
 @primitive
-def avg_pool_adjoint(
-    g: Tensor,
-    shape: torch.Size,
-    kernel_size: tuple[int, ...],
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor_override: int | None,
-) -> Tensor:
+def avg_pool_adjoint(g: Tensor, shape: torch.Size, means: Means) -> Tensor:
     """``shape``, with each element of ``g`` spread evenly over its window."""
-    adjoint = _AVG_POOL_ADJOINTS[len(kernel_size)]
-    return adjoint(g, of_shape(g, shape), kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return _AVG_POOL_ADJOINTS[len(means.kernel_size)](g, of_shape(g, shape), *means)
 
 
 @avg_pool_adjoint.vjp("g")
-def avg_pool_adjoint_wrt_g(
-    grad: Tensor,
-    kernel_size: tuple[int, ...],
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor_override: int | None,
-) -> Tensor:
-    result: Tensor = avg_pool(grad, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+def avg_pool_adjoint_wrt_g(grad: Tensor, means: Means) -> Tensor:
+    result: Tensor = avg_pool(grad, means)
     return result
 
 
@@ -319,7 +285,8 @@ def _avg_pool(
     steps, margin = _steps(stride, window), sizes(padding, dimensions, "padding")
     if dimensions == 1:  # ATen's kernels begin at two axes: one of size one is put in front
         x, window, steps, margin = ops.unsqueeze(x, -2), (1, *window), (1, *steps), (0, *margin)
-    out: CustomTensor = avg_pool(x, window, steps, margin, ceil_mode, count_include_pad, divisor_override)
+    means = Means(window, steps, margin, ceil_mode, count_include_pad, divisor_override)
+    out: CustomTensor = avg_pool(x, means)
     if dimensions == 1:
         out = out.squeeze(-2)
     return out.squeeze(0) if unbatched else out
