@@ -15,7 +15,7 @@ Pictures go to ``quickstart/``: ``loss.png``, and ``graph.svg``, the computation
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import matplotlib as mpl
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
 from neuronix import losses, nn, optim
@@ -51,20 +52,13 @@ def network(nn: Any) -> Any:
     )
 
 
-def digits(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Training images, training labels, test images, test labels; images are (N, 1, 8, 8) with values from 0 to 1."""
+def digits(dtype: torch.dtype) -> tuple[TensorDataset, TensorDataset]:
+    """Training and test set; images are (1, 8, 8) with values from 0 to 1."""
     bunch = load_digits()
     images = torch.tensor(bunch.images, dtype=dtype).div(16).unsqueeze(1)
     labels = torch.tensor(bunch.target)
     train, test = train_test_split(range(len(labels)), test_size=0.2, stratify=bunch.target, random_state=0)
-    return images[train], labels[train], images[test], labels[test]
-
-
-def batches(count: int, epochs: int) -> Iterator[torch.Tensor]:
-    """The positions of each batch's samples, in a new random order every epoch."""
-    for _ in range(epochs):
-        order = torch.randperm(count)
-        yield from (order[start : start + BATCH_SIZE] for start in range(0, count, BATCH_SIZE))
+    return TensorDataset(images[train], labels[train]), TensorDataset(images[test], labels[test])
 
 
 def largest_difference(model: Any, reference: Any, images: torch.Tensor) -> float:
@@ -117,7 +111,8 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)  # layers as small as these: threads would take longer to meet than to compute
 
-    train_images, train_labels, test_images, test_labels = digits(dtype)
+    train, test = digits(dtype)
+    test_images, test_labels = test.tensors
     model = network(nn).to(dtype)
     reference = network(torch.nn).to(dtype)
     reference.load_state_dict(model.state_dict())
@@ -128,11 +123,10 @@ def main() -> None:
 
     history: list[float] = []
     torch_history: list[float] = []
-    steps = list(batches(len(train_labels), options.epochs))
-    progress = tqdm(steps, desc="training", unit="step")
-    for batch in progress:
-        images, labels = train_images[batch], train_labels[batch]
-
+    loader = DataLoader(train, batch_size=BATCH_SIZE, shuffle=True)  # a new order in every epoch
+    epochs = chain.from_iterable(repeat(loader, options.epochs))
+    progress = tqdm(epochs, total=options.epochs * len(loader), desc="training", unit="step")
+    for images, labels in progress:
         optimizer.zero_grad()
         loss = criterion(model(images), labels)
         loss.backward()
@@ -155,9 +149,9 @@ def main() -> None:
 
     draw_losses(history, torch_history, options.output / "loss.png")
     model.train()
-    draw_graph(model, criterion, train_images[steps[0]], train_labels[steps[0]], options.output / "graph.svg")
+    draw_graph(model, criterion, images, labels, options.output / "graph.svg")
 
-    print(f"{len(train_labels)} training and {len(test_labels)} test images, {len(steps)} steps, {dtype}")
+    print(f"{len(train)} training and {len(test)} test images, {len(history)} steps, {dtype}")
     print(f"pictures: {options.output / 'loss.png'} and {options.output / 'graph.svg'}")
     print(f"test accuracy: {100 * accuracy:.1f} %")
     print(f"largest difference from PyTorch: {difference:.1e}")
