@@ -28,6 +28,7 @@ try:
     from neuronix.autograd.transforms.functional import hessian, hvp, jacobian, vhp
     from neuronix.autograd.transforms.products import jvp, vjp
     from neuronix.autograd.watching.anomaly import detect_anomaly, record_lines
+    from neuronix.autograd.watching.hooks import RemovableHandle
     from neuronix.autograd.watching.saved_tensors import checkpoint, saved_tensors_hooks
 
     _bind_remaining_methods()
@@ -38,6 +39,7 @@ finally:
 __all__ = [
     "AutogradGraph",
     "CustomTensor",
+    "RemovableHandle",
     "Shape",
     "checkpoint",
     "compile",

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from neuronix.autograd.errors import GraphError
 from neuronix.autograd.gradients import Restore, added
-from neuronix.autograd.watching.hooks import AfterRule, BeforeRule, HookHandle, RuleHook
+from neuronix.autograd.watching.hooks import AfterRule, BeforeRule, RemovableHandle, RuleHook
 
 if TYPE_CHECKING:
     from neuronix.autograd.graph import AutogradGraph
@@ -150,13 +150,13 @@ class Node:
             self.notes = {}
         self.notes[key] = value
 
-    def add_hook(self, hook: Any) -> HookHandle:
+    def add_hook(self, hook: Any) -> RemovableHandle:
         """Keep a hook of any kind; see ``hooks`` above."""
         if self.hooks is None:
             self.hooks = {}
-        return HookHandle(self.hooks, hook)
+        return RemovableHandle(self.hooks, hook)
 
-    def register_prehook(self, hook: Callable[[tuple[Any, ...]], Any]) -> HookHandle:
+    def register_prehook(self, hook: Callable[[tuple[Any, ...]], Any]) -> RemovableHandle:
         """Call ``hook(grad_outputs)`` before the rules of this node run.
 
         Args:
@@ -177,7 +177,7 @@ class Node:
         """
         return self.add_hook(BeforeRule(hook))
 
-    def register_hook(self, hook: Callable[[tuple[Any, ...], tuple[Any, ...]], Any]) -> HookHandle:
+    def register_hook(self, hook: Callable[[tuple[Any, ...], tuple[Any, ...]], Any]) -> RemovableHandle:
         """Call ``hook(grad_inputs, grad_outputs)`` after the rules of this node have run.
 
         Args:
@@ -230,7 +230,7 @@ class LeafNode(Node):
     def pullback(self, grad: Any, grads: dict[Node, Any], recording: bool, retain_graph: bool) -> None:
         """Do nothing: a leaf has no parents to hand a gradient on to."""
 
-    def add_hook(self, hook: Any) -> HookHandle:
+    def add_hook(self, hook: Any) -> RemovableHandle:
         """Refuse: a leaf has no rule, and each graph stands for it by another node."""
         raise GraphError(
             "a leaf's node takes no hooks",
@@ -285,7 +285,7 @@ class OutputNode(Node):
             gradients[self.position] = grad if held is None else added(held, grad)
         self.freed = not retain_graph
 
-    def add_hook(self, hook: Any) -> HookHandle:
+    def add_hook(self, hook: Any) -> RemovableHandle:
         """Hand a hook on rules to the operation's node, which has them; keep one on this result's gradient."""
         if isinstance(hook, RuleHook) and self.operation is not None:
             return self.operation.add_hook(hook)

@@ -18,7 +18,7 @@ from torch import Tensor
 from neuronix.autograd.errors import ArgumentError, DtypeError, GradientError, GraphError, ShapeError
 from neuronix.autograd.graph import AutogradGraph, forget_leaf
 from neuronix.autograd.node import Node
-from neuronix.autograd.watching.hooks import AfterAccumulation, HookHandle, KeepGradient
+from neuronix.autograd.watching.hooks import AfterAccumulation, KeepGradient, RemovableHandle
 
 if TYPE_CHECKING:
     from neuronix.autograd.dispatch.operators import Operators
@@ -336,7 +336,7 @@ class CustomTensor(Operators):
 
         backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph, inputs=inputs)
 
-    def register_hook(self, hook: Callable[[Any], Any]) -> HookHandle:
+    def register_hook(self, hook: Callable[[Any], Any]) -> RemovableHandle:
         """Call ``hook(grad)`` each time a gradient with respect to this tensor is computed.
 
         Args:
@@ -362,9 +362,9 @@ class CustomTensor(Operators):
             return self._node.add_hook(hook)
         if self._hooks is None:
             self._hooks = {}
-        return HookHandle(self._hooks, hook)
+        return RemovableHandle(self._hooks, hook)
 
-    def register_post_accumulate_grad_hook(self, hook: Callable[[CustomTensor], None]) -> HookHandle:
+    def register_post_accumulate_grad_hook(self, hook: Callable[[CustomTensor], None]) -> RemovableHandle:
         """Call ``hook(leaf)`` each time a backward pass has written this leaf's ``.grad``.
 
         Args:
@@ -390,7 +390,7 @@ class CustomTensor(Operators):
             )
         if self._hooks is None:
             self._hooks = {}
-        return HookHandle(self._hooks, AfterAccumulation(hook))
+        return RemovableHandle(self._hooks, AfterAccumulation(hook))
 
     @property
     def retains_grad(self) -> bool:

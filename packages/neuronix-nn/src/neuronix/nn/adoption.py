@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from neuronix.autograd import CustomTensor
+from neuronix.autograd import CustomTensor, RemovableHandle
 from neuronix.autograd.disguise import Disguised, disguise, reveal, torch_code
 from neuronix.autograd.errors import UnsupportedError
 from neuronix.nn.backward_hooks import Passage
 from neuronix.nn.errors import ModuleTypeError
-from neuronix.nn.hooks import Hook, RemovableHandle
+from neuronix.nn.hooks import Hook
 from neuronix.nn.module import Module
 from neuronix.nn.parameter import Parameter
 

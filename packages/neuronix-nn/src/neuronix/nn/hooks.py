@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neuronix.autograd.errors import ArgumentError
@@ -13,7 +12,7 @@ from neuronix.nn.backward_hooks import Passage
 if TYPE_CHECKING:
     from neuronix.nn.module import Module
 
-__all__ = ["TABLES", "Hook", "RemovableHandle", "call_with_hooks"]
+__all__ = ["TABLES", "Hook", "call_with_hooks"]
 
 
 class Hook(NamedTuple):
@@ -35,38 +34,6 @@ TABLES = (
     "_load_state_dict_post_hooks",
 )
 """The names of a module's tables of hooks, each in the order in which its hooks are called."""
-
-
-class RemovableHandle:
-    """Removes a hook; also a context manager that removes it at the end of its block.
-
-    Args:
-        hooks: The table that the hook is entered in.
-        hook: What is entered: the function and how it is called.
-        prepend: Whether it comes before the hooks that are there.
-    """
-
-    _next_id = count().__next__
-
-    def __init__(self, hooks: dict[int, Hook], hook: Hook, prepend: bool = False) -> None:
-        self._hooks = hooks
-        self.id = RemovableHandle._next_id()
-        earlier = list(hooks.items())
-        if prepend:
-            hooks.clear()
-        hooks[self.id] = hook
-        if prepend:
-            hooks.update(earlier)
-
-    def remove(self) -> None:
-        """Remove the hook; doing it twice does no harm."""
-        self._hooks.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
 
 
 def call_with_hooks(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

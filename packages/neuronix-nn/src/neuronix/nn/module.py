@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from neuronix.autograd import CustomTensor
+from neuronix.autograd import CustomTensor, RemovableHandle
 from neuronix.autograd.errors import UnsupportedError
 from neuronix.nn import hooks, moving, state
 from neuronix.nn.errors import ModuleAttributeError, ModuleKeyError, ModuleTypeError, ModuleValueError
-from neuronix.nn.hooks import Hook, RemovableHandle
+from neuronix.nn.hooks import Hook
 from neuronix.nn.parameter import Parameter
 
 __all__ = ["Module"]

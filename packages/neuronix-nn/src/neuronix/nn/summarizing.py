@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronix.autograd import CustomTensor, no_grad
+from neuronix.autograd import CustomTensor, RemovableHandle, no_grad
 from neuronix.nn.errors import LayerArgumentError, ModuleTypeError
-from neuronix.nn.hooks import RemovableHandle
 from neuronix.nn.module import Module
 
 __all__ = ["Summary", "SummaryRow", "summary"]

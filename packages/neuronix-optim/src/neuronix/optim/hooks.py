@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from torch.utils.hooks import RemovableHandle
-
+from neuronix.autograd import RemovableHandle
 from neuronix.optim import checks
 from neuronix.optim.errors import OptimizerRuntimeError, OptimizerTypeError
 
@@ -18,18 +16,13 @@ class Hooks:
     """Hooks of several kinds, each in the order in which they are to be called. Copies and pickles are empty."""
 
     def __init__(self) -> None:
-        self._of_kind: dict[str, OrderedDict[int, Hook]] = {}
+        self._of_kind: dict[str, dict[int, Hook]] = {}
 
     def add(self, owner: str, kind: str, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Add a hook behind the others, or before them, and return what removes it."""
         if not callable(hook):
             raise OptimizerTypeError(f"{owner}: a hook must be a function, got {checks.described(hook)}.")
-        hooks = self._of_kind.setdefault(kind, OrderedDict())
-        handle = RemovableHandle(hooks)
-        hooks[handle.id] = hook
-        if prepend:
-            hooks.move_to_end(handle.id, last=False)
-        return handle
+        return RemovableHandle(self._of_kind.setdefault(kind, {}), hook, prepend)
 
     def __call__(self, kind: str) -> Iterator[Hook]:
         """Yield the hooks of a kind; one that removes itself meanwhile is no trouble."""

@@ -13,9 +13,8 @@ from typing import Any, ClassVar, TypeVar, overload
 
 import torch
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
-from neuronix.autograd import enable_grad
+from neuronix.autograd import RemovableHandle, enable_grad
 from neuronix.optim import checks, groups, hooks, loading
 from neuronix.optim.errors import OptimizerRuntimeError
 from neuronix.optim.groups import Options, Params, State

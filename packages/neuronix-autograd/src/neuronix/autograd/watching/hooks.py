@@ -26,7 +26,7 @@ __all__ = [
     "AfterAccumulation",
     "AfterRule",
     "BeforeRule",
-    "HookHandle",
+    "RemovableHandle",
     "KeepGradient",
     "RuleHook",
     "call_hooks",
@@ -34,21 +34,31 @@ __all__ = [
 ]
 
 
-class HookHandle:
-    """Removes a hook; also a context manager that removes it at the end of its block."""
+class RemovableHandle:
+    """Removes a hook; also a context manager that removes it at the end of its block.
 
-    _next_key = count().__next__
+    Args:
+        hooks: The table that the hook is entered in, under a key of its own.
+        hook: What is entered.
+        prepend: Whether it comes before the hooks that are there.
+    """
 
-    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
+    _next_id = count().__next__
+
+    def __init__(self, hooks: dict[int, Any], hook: Any, prepend: bool = False) -> None:
         self._hooks = hooks
-        self._key = HookHandle._next_key()
-        hooks[self._key] = hook
+        self.id = RemovableHandle._next_id()
+        earlier = dict(hooks) if prepend else {}
+        if prepend:
+            hooks.clear()
+        hooks[self.id] = hook
+        hooks.update(earlier)
 
     def remove(self) -> None:
         """Remove the hook; doing it twice does no harm."""
-        self._hooks.pop(self._key, None)
+        self._hooks.pop(self.id, None)
 
-    def __enter__(self) -> HookHandle:
+    def __enter__(self) -> RemovableHandle:
         return self
 
     def __exit__(self, *_: object) -> None:
