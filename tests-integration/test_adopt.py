@@ -6,6 +6,7 @@ both sides run the same kernels in the same order.
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import Any
 
@@ -16,8 +17,9 @@ from torch.testing import assert_close
 from torch.utils._pytree import tree_leaves, tree_map
 
 import neuronix.losses  # its rules  # noqa: F401
-from neuronix import nn
-from neuronix.autograd import CustomTensor
+from neuronix import nn, optim
+from neuronix.autograd import CustomTensor, compile
+from neuronix.autograd.errors import CompileError
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -151,3 +153,92 @@ def test_autocast_casts_as_in_torch() -> None:
         assert b.grad is not None
         assert a.grad.dtype is torch.float32
         assert (a.grad - b.grad).abs().max() <= b.grad.abs().max() * 2**-7
+
+
+COMPILED: dict[str, Any] = {
+    "ConvolutionalNet": lambda result: result,
+    "Encoder": lambda result: result,
+    "OwnFunctions": lambda result: result[0],
+    "GPT-2": lambda result: result.logits,
+}
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_compiled_step_is_the_step(name: str) -> None:
+    """Five steps, without dropout: AOT draws its random numbers in another order."""
+    torch.manual_seed(0)
+    if name in torch_models.MODELS:
+        module, args, kwargs = torch_models.MODELS[name]()
+    else:
+        import hugging_face_models
+
+        make, inputs = hugging_face_models.ROWS[name]
+        module, args, kwargs = make(), (), inputs()
+    module = module.double().train()
+    for part in module.modules():
+        if isinstance(part, (torch.nn.Dropout, torch.nn.MultiheadAttention)):
+            setattr(part, "p" if isinstance(part, torch.nn.Dropout) else "dropout", 0.0)
+    args, kwargs = tree_map(in_double, (args, kwargs))
+    states = []
+    for compiled in (False, True):
+        ours = nn.adopt(module)
+        optimizer = optim.AdamW(ours.parameters(), lr=1e-2)
+
+        def step(*args: Any, ours: Any = ours, optimizer: Any = optimizer, **kwargs: Any) -> Any:
+            optimizer.zero_grad()
+            loss = COMPILED[name](ours(*args, **kwargs)).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = compile(step, state=(ours, optimizer), backend="aot_eager") if compiled else step
+        losses = [run(*args, **kwargs).data for _ in range(5)]
+        states.append((losses, ours.state_dict(), optimizer.state_dict()["state"]))
+        if compiled:
+            assert run.compilations == 1
+    assert_close(states[1], states[0], rtol=1e-9, atol=1e-9)
+
+
+def test_a_compiled_step_follows_the_torch_module() -> None:
+    theirs = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Dropout(0.0)).double()
+    ours, reference, x = nn.adopt(theirs), nn.adopt(theirs), torch.randn(5, 3, dtype=torch.float64)
+    compiled = compile(ours, state=ours, backend="eager")
+    for train in (True, False, True):
+        ours.train(train)
+        reference.train(train)
+        assert_close(compiled(x).data, reference(x).data, rtol=1e-12, atol=1e-12)
+        assert_close(ours(x).data, reference(x).data, rtol=1e-12, atol=1e-12)  # in turns with the step itself
+    assert_close(ours.state_dict(), reference.state_dict(), rtol=1e-12, atol=1e-12)
+    assert copy.deepcopy(ours)(x).shape == (5, 4)
+    ours[2].p = 1.0
+    assert not compiled(x).data.any()
+
+
+def test_a_compiled_model_may_adapt_itself_to_its_first_inputs() -> None:
+    class Adapts(torch.nn.Linear):
+        scale = None
+
+        def forward(self, x: Any) -> Any:
+            if self.scale is None:
+                self.scale = x.shape[-1] ** -0.5
+            return super().forward(x) * self.scale
+
+    theirs = Adapts(4, 2)
+    ours, x = nn.adopt(theirs), torch.randn(3, 4)
+    compiled = compile(ours, state=ours, backend="eager")
+    for _ in range(2):
+        assert_close(compiled(x).data, theirs(x).detach())
+    assert compiled.compilations == 1
+
+
+def test_a_compiled_step_cant_count_in_python() -> None:
+    class Counts(torch.nn.Linear):
+        seen = 0
+
+        def forward(self, x: Any) -> Any:
+            self.seen += 1
+            return super().forward(x)
+
+    ours = nn.adopt(Counts(2, 2))
+    with pytest.raises(CompileError, match=r"the step changes \('seen', 1\) to \('seen', 2\)"):
+        compile(ours, state=ours, backend="eager")(torch.ones(1, 2))

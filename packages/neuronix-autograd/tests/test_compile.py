@@ -183,6 +183,20 @@ def test_gradients_own_their_memory() -> None:
         assert b.grad.tolist() == [1.0, 1.0, 1.0]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_number_that_is_only_counted(backend: str) -> None:
+    count = torch.tensor(0)
+
+    def step(x: Any) -> Any:
+        count.add_(1)
+        return x * 2
+
+    compiled = na.compile(step, state=count, backend=backend)
+    for calls in range(1, 4):
+        compiled(torch.ones(2))
+        assert count == calls
+
+
 def test_a_constant_is_read_at_each_call() -> None:
     w, factor = leaf(3), torch.ones(3, dtype=torch.float64)
     run = na.compile(lambda: (w * factor).sum(), state=w, backend="eager")

@@ -134,6 +134,13 @@ class Adopted(Module):
         """Call the torch module; tensors in what it returns are CustomTensors."""
         return self._family.run(self.torch_module, args, kwargs)
 
+    def compile_state(self) -> Iterator[tuple[dict[str, Any], bool, Any]]:
+        """What [`neuronix.autograd.compile`][] must know: parameters and buffers, and the torch modules' attributes."""
+        for module in self.modules():
+            torch_module = module.torch_module
+            yield module.__dict__, False, (type(torch_module), _attributes(torch_module))
+            yield torch_module._buffers, False, None  # the same ones, for as long as the step is traced
+
     # The torch module's answers
 
     @property
@@ -240,6 +247,22 @@ class Adopted(Module):
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *dir(self.torch_module)})
+
+
+def _attributes(torch_module: torch.nn.Module) -> tuple[tuple[str, Any], ...]:
+    """The attributes of a torch module that are no state, in a form that can be compared and hashed."""
+    state = ("_parameters", "_buffers", "_modules")
+    return tuple((name, _hashable(value)) for name, value in vars(torch_module).items() if name not in state)
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple((name, _hashable(item)) for name, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return (type(value), *map(_hashable, value))
+    if isinstance(value, Tensor) or type(value).__hash__ is None:
+        return type(value), id(value)
+    return value
 
 
 class _Passes:

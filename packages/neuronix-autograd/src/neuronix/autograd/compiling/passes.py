@@ -141,6 +141,8 @@ def _split(graph: Any) -> tuple[Any, Any, list[int], list[Any]]:
         for node in nodes
         if node in single and node.op != "placeholder" and any(user not in single for user in node.users)
     ]
+    if not passed:
+        single = set()  # nothing depends on them, but they may be changed in place: a count of batches
     used = [n for n, node in enumerate(placeholders) if node in single and any(user in single for user in node.users)]
     numbers, rest = torch.fx.Graph(), torch.fx.Graph()
     inside: dict[Any, Any] = {placeholders[n]: numbers.node_copy(placeholders[n]) for n in used}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -150,6 +151,10 @@ class CompiledStep(Generic[P, R]):
             held += thing.compile_state()
         return Places(held, self._numbers)
 
+    def _guards(self, leaves: Sequence[Any], structure: Any) -> tuple[Any, ...]:
+        """What the graph depends on beside tensors, as each object of the state says it."""
+        return tuple(guard for _, _, guard in self._places(leaves, structure).held)
+
     def _key(self, structure: Any, places: Places) -> Any:
         return (structure, is_grad_enabled(), uses_rules_only(), torch.get_default_dtype(), tuple(places.key))
 
@@ -160,7 +165,11 @@ class CompiledStep(Generic[P, R]):
             for thing in self._objects:
                 if hasattr(thing, "initialize_state"):
                     thing.initialize_state()
+            guards = self._guards(leaves, structure)
             program = self._traced(leaves, structure)
+            if guards != (guards := self._guards(leaves, structure)):  # a model may adapt itself to its first inputs
+                program = self._traced(leaves, structure)
+                _check_unchanged(guards, self._guards(leaves, structure))
             program.function = self._compile(program)
         except BaseException:
             for values in were_empty:
@@ -213,3 +222,23 @@ class CompiledStep(Generic[P, R]):
                 self._compiled[key] = passes.compiled_in_two(program.graph, inputs, backend)
             self.compilations += 1
         return self._compiled[key]
+
+
+def _check_unchanged(before: Any, after: Any) -> None:
+    """Refuse a step that changes, in Python and again and again, what its own graph depends on.
+
+    Raises:
+        CompileError: If it does; it names the innermost tuple (a name and a value, say) that isn't equal.
+    """
+    if before == after:
+        return
+    while isinstance(before, tuple) and isinstance(after, tuple) and len(before) == len(after):
+        old, new = next(pair for pair in zip(before, after, strict=True) if pair[0] != pair[1])
+        if not isinstance(old, tuple):
+            break
+        before, after = old, new
+    raise CompileError(
+        f"compile: the step changes {reprlib.repr(before)} to {reprlib.repr(after)}, which is no tensor; compiled "
+        "code wouldn't do that at each call",
+        hint="change it outside the step, or keep it in a torch tensor",
+    )
