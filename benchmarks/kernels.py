@@ -136,6 +136,10 @@ SAMPLES: dict[str, Sample] = {
         lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
         lambda sizes: normalized(sizes.channels, images(sizes)),
     ),
+    "normalization.group_norm_channels": Sample(
+        lambda x, w, b: F.group_norm(x, x.shape[1] // 2, w, b),
+        lambda sizes: normalized(sizes.channels, images(sizes)),
+    ),
     "normalization.layer_norm_features": Sample(
         lambda x, w, b: F.layer_norm(x, (x.shape[-1],), w, b),
         lambda sizes: normalized(sizes.features, matrix(sizes)),

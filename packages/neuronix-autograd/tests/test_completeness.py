@@ -137,6 +137,7 @@ ROWS: dict[str, Row] = {
     "activations.mish": ("x", lambda x: F.mish(x)),
     "activations.tanhshrink": ("x", F.tanhshrink),
     "activations.softsign": ("x", F.softsign),
+    "activations.glu_": ("x", lambda x: F.glu(x, 1)),
     "activations.glu": ("x", lambda x: F.glu(x, 1)),
     "activations.softmax": ("x", lambda x: torch.softmax(x, 1)),
     "activations.log_softmax": ("x", lambda x: torch.log_softmax(x, 0)),
@@ -319,6 +320,7 @@ ROWS: dict[str, Row] = {
     "running.cumprod": ("x", lambda x: torch.cumprod(x, 1)),
     "running.logcumsumexp": ("x", lambda x: torch.logcumsumexp(x, 1)),
     # reductions
+    "reductions.renorm": ("x", lambda x: torch.renorm(x, 2, 0, 1.5)),
     "reductions.sum": ("t", lambda t: torch.sum(t, (0, 2), keepdim=True)),
     "reductions.mean": ("t", lambda t: torch.mean(t, (0, 2))),
     "reductions.nansum": ("x", lambda x: torch.nansum(x, 1)),

@@ -111,6 +111,8 @@ SMOOTH: list[Row] = [
     ("logsumexp of a scalar", lambda x: x.logsumexp(0), [()]),
     ("logsumexp under its special name", lambda x: torch.special.logsumexp(x, 0), [(3, 4)]),
     ("logcumsumexp", lambda x: x.logcumsumexp(1), [(3, 4)]),
+    ("renorm", lambda x: torch.renorm(x, 2, 0, 1.5), [(3, 4)]),
+    ("renorm of order 3", lambda x: x.renorm(3, -1, 2.0), [(2, 3, 4)]),
     ("norm", lambda x: x.norm(), [(3, 4)]),
     ("norm along an axis", lambda x: x.norm(2, 1), [(3, 4)]),
     ("norm, keepdim", lambda x: torch.norm(x, dim=-1, keepdim=True), [(3, 4)]),

@@ -540,8 +540,21 @@ def glu(x: Tensor, dim: int = -1) -> Any:
         raise ShapeError(
             f"glu: axis {dim} of an input of shape {tuple(x.shape)} can't be halved", hint="its size must be even"
         )
+    return glu_(x, dim)
+
+
+@primitive
+def glu_(x: Tensor, dim: int) -> Tensor:
+    """`glu` of an axis that can be halved."""
+    return torch.nn.functional.glu(x, dim)
+
+
+@glu_.vjp("x")
+def glu_wrt_x(grad: Tensor, x: Tensor, dim: int) -> Tensor:
     a, b = torch.chunk(x, 2, dim)
-    return a * torch.sigmoid(b)
+    gate = torch.sigmoid(b)
+    # grad · a alone may overflow where the gate is closed
+    return torch.cat([grad * gate, grad * ((1 - gate) * gate) * a], dim)
 
 
 # Along an axis

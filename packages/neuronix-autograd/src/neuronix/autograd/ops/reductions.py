@@ -28,6 +28,7 @@ __all__ = [
     "nansum",
     "norm",
     "prod",
+    "renorm",
     "std",
     "std_mean",
     "sum",
@@ -303,6 +304,27 @@ def vector_norm_wrt_x(grad: Tensor, out: Tensor, x: Tensor, ord: float, dim: Dim
         return torch.sgn(x) * (size ** (ord - 1)).masked_fill(x == 0, 0) * grad * out ** (1 - ord)
     direction = torch.sgn(x) * size ** (ord - 1) if ord < 2 else x * size ** (ord - 2)
     return direction * (grad / (out ** (ord - 1)).masked_fill(out == 0, math.inf))
+
+
+# In what torch adds up squares on a CPU, so that they don't overflow.
+_ACCUMULATED = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.float32: torch.float64}
+
+
+@primitive(holomorphic=False, names="renorm", aten="renorm.default")
+def renorm(x: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+    """Shorten each slice along ``dim`` whose p-norm N is larger than ``maxnorm``: y = maxnorm · x / (N + 1e-7)."""
+    return torch.renorm(x, p, dim, maxnorm)
+
+
+@renorm.vjp("x")
+def renorm_wrt_x(grad: Tensor, x: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+    given, x, grad = grad, x.to(_ACCUMULATED.get(x.dtype, x.dtype)), grad.to(_ACCUMULATED.get(x.dtype, x.dtype))
+    axes = tuple(axis for axis in range(x.ndim) if axis != dim % x.ndim)
+    length = torch.linalg.vector_norm(x, p, axes, True)
+    inverse = torch.reciprocal(length + 1e-7)
+    along = torch.real(torch.conj(x) * grad).sum(axes, True)
+    moved = maxnorm * inverse * (grad - inverse * vector_norm_wrt_x(along, length, x, p, axes, True))
+    return torch.where(length > maxnorm, moved.to(given.dtype), given)
 
 
 @composite(names="norm", aten="norm.Scalar norm.ScalarOpt_dim norm.ScalarOpt_dtype norm.ScalarOpt_dim_dtype")

@@ -55,7 +55,8 @@ def cosine_embedding_loss(
             f"cosine_embedding_loss: a target of shape {tuple(y.shape)} expects {y.ndim + 1}D inputs for a target of 0 "
             f"or 1 axes, got {tuple(x1.shape)} and {tuple(x2.shape)}"
         )
-    tiny = 1e-12  # so that vectors of length 0 have a cosine, as in torch
+    # So that vectors of length 0 have a cosine, as in torch, whose constant is 1e-12 in single precision.
+    tiny = 9.999999960041972e-13
     lengths = ((x1 * x1).sum(-1) + tiny) * ((x2 * x2).sum(-1) + tiny)
     cosine = (x1 * x2).sum(-1) / lengths.sqrt()
     loss = choose(y == 1, 1 - cosine, 0.0) + choose(y == -1, (cosine - margin).clamp_min(0), 0.0)

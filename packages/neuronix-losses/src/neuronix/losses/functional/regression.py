@@ -93,12 +93,12 @@ def mse_loss_(x: Tensor, target: Tensor, reduction: int = MEAN) -> Tensor:
 
 @mse_loss_.vjp("x")
 def mse_loss_wrt_x(grad: Tensor, x: Tensor, target: Tensor, reduction: int) -> Tensor:
-    return pull_back(grad, 2 * (x - target), reduction)
+    return pull_back(2 * grad, x - target, reduction)
 
 
 @mse_loss_.vjp("target")
 def mse_loss_wrt_target(grad: Tensor, x: Tensor, target: Tensor, reduction: int) -> Tensor:
-    return pull_back(grad, 2 * (target - x), reduction)
+    return pull_back(2 * grad, target - x, reduction)
 
 
 @mse_loss_.fused("x")

@@ -13,7 +13,7 @@ from neuronix.autograd import CustomTensor, composite, ops
 from neuronix.autograd.errors import ShapeError
 from neuronix.nn.errors import LayerArgumentError
 from neuronix.nn.functional.arguments import lift, rank
-from neuronix.nn.functional.normalization import batch_norm, layer_norm_features, scaled_channels
+from neuronix.nn.functional.normalization import batch_norm, group_norm_channels, scaled_channels
 from neuronix.nn.functional.pooling import avg_pool2d
 from neuronix.nn.tensor_like import TensorLike
 
@@ -32,8 +32,7 @@ def group_norm(
 
         y = weight · (x − μ) / √(σ² + eps) + bias
 
-    with μ and σ² the mean and (biased) variance of a group: layer normalisation of (N, groups, rest), with a weight and
-    a bias for each channel.
+    with μ and σ² the mean and (biased) variance of a group.
 
     Args:
         input: (N, C, …).
@@ -72,9 +71,10 @@ def group_norm(
         raise ShapeError(
             f"group_norm: expected more than 1 value per channel when training, got input of shape {tuple(input.shape)}"
         )
-    x = lift(input)
-    groups = layer_norm_features(x.reshape(samples, num_groups, features), (features,), None, None, eps, [])
-    return scaled_channels(groups.reshape(x.shape), weight, bias)
+    if not samples * features:
+        return scaled_channels(lift(input), weight, bias)  # nothing; torch's kernels refuse that
+    out: CustomTensor = group_norm_channels(input, num_groups, weight, bias, eps, [])
+    return out
 
 
 def _check_affine(name: str, channels: int, weight: TensorLike | None, bias: TensorLike | None) -> None:
@@ -138,12 +138,13 @@ def instance_norm(
             f"{tuple(input.shape)}"
         )
     moved = [None if value is None else value.repeat(samples) for value in (running_mean, running_var)]
+    affine = [None if value is None else ops.repeat(value, samples) for value in (weight, bias)]
     x = lift(input)
-    out = batch_norm(x.reshape(1, samples * channels, *spatial), moved[0], moved[1], None, None, True, momentum, eps)
+    out = batch_norm(x.reshape(1, samples * channels, *spatial), *moved, *affine, True, momentum, eps)
     for running, each in zip((running_mean, running_var), moved, strict=True):
         if running is not None and each is not None:
             running.copy_(each.reshape(samples, channels).mean(0))
-    return scaled_channels(out.reshape(x.shape), weight, bias)
+    return out.reshape(x.shape)
 
 
 @composite(names="rms_norm", aten="rms_norm.default")
@@ -188,9 +189,12 @@ def rms_norm(
     if weight is not None and tuple(weight.shape) != shape:
         raise ShapeError(f"rms_norm: expected weight to be of shape {shape}, got {tuple(weight.shape)}")
     axes = tuple(range(-len(shape), 0))
-    scale = ((x * x).mean(axes, keepdim=True) + (torch.finfo(x.dtype).eps if eps is None else eps)).rsqrt()
-    out: CustomTensor = x * scale
-    return out if weight is None else out * weight
+    # x² overflows in half precision beyond 255
+    single = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    eps = torch.finfo(single.dtype).eps if eps is None else eps
+    out: CustomTensor = single * ((single * single).mean(axes, keepdim=True) + eps).rsqrt()
+    out = out if weight is None else out * weight
+    return out if x is single else out.to(x.dtype)
 
 
 @composite(names="nn.functional.local_response_norm")

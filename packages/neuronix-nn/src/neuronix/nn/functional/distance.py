@@ -38,7 +38,7 @@ def cosine_similarity(x1: TensorLike, x2: TensorLike, dim: int = 1, eps: float =
     def unit(x: CustomTensor) -> CustomTensor:
         length = x.norm(2, dim, keepdim=True)
         # The bound is a constant shift: as in torch the gradient passes it, so a short vector's isn't cut off.
-        quotient: CustomTensor = x / (length + (length.detach().clamp_min(eps) - length.detach()))
+        quotient: CustomTensor = x / (length + (eps - length.detach()).clamp_min(0))
         return quotient
 
     out: CustomTensor = (unit(first) * unit(second)).sum(dim)

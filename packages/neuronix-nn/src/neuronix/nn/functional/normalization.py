@@ -230,6 +230,51 @@ def _empty_batch(input: TensorLike, weight: TensorLike | None, bias: TensorLike 
     return scaled_channels(lift(input), weight, bias)
 
 
+# Over groups of channels
+
+
+@primitive
+def group_norm_channels(
+    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, statistics: list[Tensor]
+) -> Tensor:
+    """Normalise over groups of channels and all places; ``statistics`` receives μ and 1/σ for the backward kernel."""
+    sizes = (*x.shape[:2], math.prod(x.shape[2:]))
+    out, mean, inverse_std = torch.native_group_norm(x.contiguous(), weight, bias, *sizes, groups, eps)
+    statistics += (mean, inverse_std)
+    return out
+
+
+@group_norm_channels.vjp("x", "weight", "bias")
+def group_norm_channels_wrt(
+    grad: Tensor, x: Tensor, groups: int, weight: Tensor | None, eps: float, needs: tuple[bool, bool, bool]
+) -> Gradients:
+    grouped, dims = (x.shape[0], groups, -1), per_channel(x.ndim)
+    x_hat, inverse_std = standardized(x.reshape(grouped), (-1,), eps)
+    scaled = grad if weight is None else grad * as_channels(weight, x.ndim)
+    return (
+        normalized_wrt_x(scaled.reshape(grouped), x_hat, inverse_std, (-1,)).reshape(x.shape) if needs[0] else None,
+        (grad * x_hat.reshape(x.shape)).sum(dims) if needs[1] else None,
+        grad.sum(dims) if needs[2] else None,
+    )
+
+
+@group_norm_channels.fused("x", "weight", "bias")
+def group_norm_channels_kernel(
+    grad: Tensor,
+    x: Tensor,
+    groups: int,
+    weight: Tensor | None,
+    statistics: list[Tensor],
+    needs: tuple[bool, bool, bool],
+) -> Gradients:
+    sizes = (*x.shape[:2], math.prod(x.shape[2:]))
+    mean, inverse_std = statistics
+    grads: Gradients = torch.ops.aten.native_group_norm_backward(
+        grad.contiguous(), x.contiguous(), mean, inverse_std, weight, *sizes, groups, needs
+    )
+    return grads
+
+
 # Over features
 
 
