@@ -138,13 +138,15 @@ def instance_norm(
             f"{tuple(input.shape)}"
         )
     moved = [None if value is None else value.repeat(samples) for value in (running_mean, running_var)]
-    affine = [None if value is None else ops.repeat(value, samples) for value in (weight, bias)]
+    scale, shift = (None if value is None else ops.repeat(value, samples) for value in (weight, bias))
     x = lift(input)
-    out = batch_norm(x.reshape(1, samples * channels, *spatial), *moved, *affine, True, momentum, eps)
+    as_one = x.reshape(1, samples * channels, *spatial)
+    normalized = batch_norm(as_one, moved[0], moved[1], scale, shift, True, momentum, eps)
     for running, each in zip((running_mean, running_var), moved, strict=True):
         if running is not None and each is not None:
             running.copy_(each.reshape(samples, channels).mean(0))
-    return out.reshape(x.shape)
+    out: CustomTensor = normalized.reshape(x.shape)
+    return out
 
 
 @composite(names="rms_norm", aten="rms_norm.default")

@@ -238,8 +238,10 @@ def group_norm_channels(
     x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float, statistics: list[Tensor]
 ) -> Tensor:
     """Normalise over groups of channels and all places; ``statistics`` receives μ and 1/σ for the backward kernel."""
-    sizes = (*x.shape[:2], math.prod(x.shape[2:]))
-    out, mean, inverse_std = torch.native_group_norm(x.contiguous(), weight, bias, *sizes, groups, eps)
+    samples, channels, *places = x.shape
+    out, mean, inverse_std = torch.native_group_norm(
+        x.contiguous(), weight, bias, samples, channels, math.prod(places), groups, eps
+    )
     statistics += (mean, inverse_std)
     return out
 
