@@ -471,3 +471,30 @@ def test_the_graph_can_be_read() -> None:
     rules = [line.split("  # ")[1].split()[0] for line in lines[backward + 1 : update] if "  # " in line]
     assert {"mean_wrt_x", "tanh_wrt_x", "matmul_wrt_other"} <= set(rules)
     assert lines[-1].startswith("return ")
+
+
+def test_changed_tensors_that_share_memory_are_refused() -> None:
+    w = tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+
+    def step(row: torch.Tensor) -> Any:
+        w.grad = None
+        (w * w).sum().backward()
+        w.data.sub_(0.1 * w.grad)
+        return row * 1
+
+    compiled = na.compile(step, state=w, backend="eager")
+    with pytest.raises(errors.CompileError, match=r"which shares its memory with another of shape \(2,\)"):
+        compiled(w.data[0])
+    assert_close(w.data, torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    assert_close(compiled(w.data[0].clone()), torch.tensor([1.0, 2.0]))
+    halves = torch.arange(4.0)  # parts of one memory that don't overlap are two tensors indeed
+    a, b = CustomTensor(halves[:2], requires_grad=True), CustomTensor(halves[2:], requires_grad=True)
+
+    def descend() -> Any:
+        a.grad = b.grad = None
+        (a * b).sum().backward()
+        a.data.sub_(a.grad)
+        b.data.sub_(b.grad)
+
+    na.compile(descend, state=(a, b), backend="eager")()
+    assert_close(halves, torch.tensor([-2.0, -2.0, 2.0, 2.0]))

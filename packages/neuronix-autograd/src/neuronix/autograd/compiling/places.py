@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from neuronix.autograd.errors import CompileError
 from neuronix.autograd.tensor import CustomTensor
 
-__all__ = ["Numbers", "Place", "Places", "flatten_state", "is_custom"]
+__all__ = ["Numbers", "Place", "Places", "check_memory", "flatten_state", "is_custom"]
 
 Held = tuple[dict[Any, Any], bool, Any]
 """What ``compile_state()`` yields: a dict, whether floats in it are inputs, and what the graph depends on beside."""
@@ -43,6 +43,38 @@ def flatten_state(state: Any) -> Iterator[Any]:
             f"compile: {type(state).__name__} can't be state",
             hint="state is tensors, modules, optimizers and nested lists, tuples and dicts of them",
         )
+
+
+def check_memory(tensors: Sequence[Tensor], changed: Iterable[int]) -> None:
+    """Refuse a tensor that is changed in place and shares its memory with another: the graph knows them as two.
+
+    Args:
+        tensors: What the graph takes.
+        changed: The positions of those that it changes.
+
+    Raises:
+        CompileError: If two overlap.
+    """
+    spans = [(tensor.untyped_storage().data_ptr(), *_span(tensor)) for tensor in tensors]
+    for position in changed:
+        memory, start, end = spans[position]
+        for other, (its_memory, its_start, its_end) in enumerate(spans):
+            if other != position and memory == its_memory and start < its_end and its_start < end:
+                raise CompileError(
+                    f"compile: the step changes a tensor of shape {tuple(tensors[position].shape)}, which shares its "
+                    f"memory with another of shape {tuple(tensors[other].shape)} among its arguments or in its state; "
+                    "the graph wouldn't see the change there",
+                    hint="give a .clone(), or only one of them",
+                )
+
+
+def _span(tensor: Tensor) -> tuple[int, int]:
+    """The first byte of a tensor in its storage, and the one after its last."""
+    if not tensor.numel():
+        return 0, 0
+    first = int(tensor.storage_offset())
+    last = first + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return first * tensor.itemsize, (last + 1) * tensor.itemsize
 
 
 class Place(NamedTuple):

@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from neuronix.autograd.compiling import passes
 from neuronix.autograd.compiling.labels import as_text
-from neuronix.autograd.compiling.places import Held, Numbers, Places, flatten_state, is_custom
+from neuronix.autograd.compiling.places import Held, Numbers, Places, check_memory, flatten_state, is_custom
 from neuronix.autograd.compiling.program import Program
 from neuronix.autograd.errors import CompileError
 from neuronix.autograd.modes import is_grad_enabled, uses_rules_only
@@ -170,6 +170,7 @@ class CompiledStep(Generic[P, R]):
             if guards != (guards := self._guards(leaves, structure)):  # a model may adapt itself to its first inputs
                 program = self._traced(leaves, structure)
                 _check_unchanged(guards, self._guards(leaves, structure))
+            check_memory(program.tensors, program.changed)
             program.function = self._compile(program)
         except BaseException:
             for values in were_empty:
