@@ -28,9 +28,7 @@ OURS: dict[tuple[str, str], str] = {
     ("neuronix-nn/src/neuronix/nn/comparing.py", "_torch_leaf"): "what compare() compares with is PyTorch",
     ("neuronix-nn/src/neuronix/nn/comparing.py", "_alone"): "both sides of compare(), each its own tensors",
     ("neuronix-nn/src/neuronix/nn/comparing.py", "_our_pass"): "a CustomTensor",
-    (HOOK, "_function_behind_apply"): "to be called in its stead",
-    (HOOK, "_code_of_once_differentiable"): "to tell what is marked so",
-    (HOOK, "user_functions"): "to tell which of them the model has written",
+    (HOOK, "_base_of_functions"): "whose `apply` is answered in its stead",
 }
 
 

@@ -16,8 +16,6 @@ from contextvars import ContextVar
 from types import FunctionType
 from typing import Any
 
-import torch
-
 __all__ = ["answered_by", "is_once_differentiable", "user_functions"]
 
 Answer = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -51,14 +49,14 @@ def answered_by(answer: Answer) -> Iterator[None]:
 
 def user_functions(function: Any) -> tuple[Callable[..., Any], Callable[..., Any] | None, Callable[..., Any]]:
     """A Function's ``forward``, its ``setup_context`` if it has one, and its ``backward``, or ``vjp``."""
-    base = torch.autograd.Function
-    setup_context = None if function.setup_context is base.setup_context else function.setup_context
-    return function.forward, setup_context, function.backward if function.vjp is base.vjp else function.vjp
+    setup_context = None if function.setup_context is _Function.setup_context else function.setup_context
+    return function.forward, setup_context, function.backward if function.vjp is _Function.vjp else function.vjp
 
 
 def is_once_differentiable(backward: Any) -> bool:
-    """Whether a ``backward`` was made by torch's ``once_differentiable``: all that it makes share one code object."""
-    return getattr(backward, "__code__", None) is _once_differentiable_code
+    """Whether a ``backward`` was made by torch's ``once_differentiable``."""
+    code = getattr(backward, "__code__", None)
+    return getattr(code, "co_qualname", "") == "once_differentiable.<locals>.wrapper"
 
 
 def applied(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -76,15 +74,14 @@ class _Asking:
         return function_hook.applied(cls, args, kwargs) if __class__ else None  # type: ignore[name-defined]
 
 
-def _function_behind_apply() -> FunctionType:
-    return torch.autograd.Function.apply.__func__  # type: ignore[attr-defined, no-any-return]
+def _base_of_functions() -> Any:
+    """The class that all Functions derive from, torch's reentrant checkpoint among them."""
+    from torch.utils.checkpoint import CheckpointFunction
+
+    return next(base for base in CheckpointFunction.__mro__ if base.__name__ == "Function")
 
 
-def _code_of_once_differentiable() -> Any:
-    return torch.autograd.function.once_differentiable(print).__code__
-
-
-_apply = _function_behind_apply()
+_Function = _base_of_functions()
+_apply: FunctionType = _Function.apply.__func__
 _torchs_code, _asking_code = _apply.__code__, _Asking.apply.__code__
 _torchs = FunctionType(_torchs_code, _apply.__globals__, _apply.__name__, _apply.__defaults__, _apply.__closure__)
-_once_differentiable_code = _code_of_once_differentiable()
