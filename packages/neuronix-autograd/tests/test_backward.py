@@ -368,3 +368,17 @@ def test_no_sum_is_written_over_a_gradient_that_somebody_holds() -> None:
     by = grad(c, (x, y, a, b), seed)
     assert_close([g.data for g in by if g is not None], [2 * by_y, by_y, seed, seed], rtol=0, atol=0)
     assert_close(seed, torch.tensor([1.0, 2.0, 3.0]), rtol=0, atol=0)
+
+
+def test_a_sum_of_a_batched_gradient_and_one_that_is_not() -> None:
+    x = tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = x * 2
+    a, b = y * 5, y.exp()
+
+    def by_x(of_a: torch.Tensor, of_b: torch.Tensor) -> torch.Tensor:
+        (found,) = grad([a, b], x, [of_a, of_b], retain_graph=True)
+        return found.data
+
+    basis, plain = torch.eye(3), torch.tensor([1.0, 2.0, 3.0])
+    assert_close(torch.vmap(by_x, (None, 0))(plain, basis), 10 * plain + 2 * b.data * basis)
+    assert_close(torch.vmap(by_x, (0, None))(basis, plain), 10 * basis + 2 * b.data * plain)

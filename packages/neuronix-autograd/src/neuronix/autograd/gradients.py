@@ -44,7 +44,7 @@ def summed(held: Any, grad: Any) -> Any:
         held.numel() >= LARGE
         and grad.dtype is held.dtype
         and grad.shape == held.shape
-        and grad.layout is torch.strided
+        and _is_array(grad)
         and _may_be_owned(held)
         and _is_within(_holders(held), _OF_A_SUM)
     ):
@@ -119,13 +119,20 @@ def is_unshared(gradient: Tensor) -> bool:
 def _may_be_owned(gradient: Any) -> bool:
     """Whether a gradient has a memory that one can ask about, and each of its elements a place of its own."""
     return (
-        type(gradient) is Tensor
-        and gradient.layout is torch.strided
-        and not gradient.is_meta
-        and not torch._C._functorch.is_batchedtensor(gradient)  # under torch.vmap
+        _is_array(gradient)
         and gradient._base is None
         and gradient.is_contiguous()
         and gradient.untyped_storage().nbytes() == gradient.nbytes
+    )
+
+
+def _is_array(gradient: Any) -> bool:
+    """Whether this is numbers in memory: not a sparse tensor, one without data, or a batch of ``torch.vmap``."""
+    return (
+        type(gradient) is Tensor
+        and gradient.layout is torch.strided
+        and not gradient.is_meta
+        and not torch._C._functorch.is_functorch_wrapped_tensor(gradient)
     )
 
 
