@@ -12,8 +12,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from neuronix.autograd import rules_only
-from neuronix.optim import Prodigy, ScheduleFreeAdamW
+from neuronix.autograd import rules_only, tensor
+from neuronix.optim import Lion, Prodigy, ScheduleFreeAdamW
 from neuronix.optim.errors import OptimizerError, OptimizerRuntimeError
 
 Array = NDArray[np.float64]
@@ -228,3 +228,47 @@ def test_bad_options(make: Any, message: str) -> None:
     with pytest.raises(OptimizerError) as caught:
         make([torch.zeros(1)])
     assert message in str(caught.value)
+
+
+# What optax 0.2.8 finds in float64 for the sum of x · sin(3x) + x²/2 from x = (1.5, -0.7, 0.3, 2.2, -1.9), after 12 and
+# after 200 steps of optax.lion, whose learning_rate, b1, b2 and weight_decay are these.
+OPTAX_LION: list[tuple[dict[str, Any], dict[int, list[float]]]] = [
+    (
+        {"lr": 0.01, "betas": (0.9, 0.99), "weight_decay": 1e-3},
+        {
+            12: [1.5398166100516664, -0.5799226043998509, 0.17997060175993895, 2.079742614299521, -1.779778612319587],
+            200: [
+                1.536936048496127,
+                0.0001674490935893707,
+                -1.71565253733897e-05,
+                0.19759306235853688,
+                -1.5369462680960875,
+            ],
+        },
+    ),
+    (
+        {"lr": 0.003, "betas": (0.8, 0.95), "weight_decay": 0.1},
+        {
+            12: [1.5305495604559356, -0.661543494484881, 0.26298112085927805, 2.156152395580892, -1.85723061536169],
+            200: [
+                1.5341418803442102,
+                -0.07678979969268597,
+                0.001744305614041551,
+                1.4894238837617533,
+                -1.5326000977059004,
+            ],
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize("options, expected", OPTAX_LION)
+def test_lion_is_that_of_optax(options: dict[str, Any], expected: dict[int, list[float]]) -> None:
+    x = tensor([1.5, -0.7, 0.3, 2.2, -1.9], dtype=torch.float64, requires_grad=True)
+    optimizer = Lion([x], **options)
+    for step in range(1, 201):
+        optimizer.zero_grad()
+        (x * torch.sin(3 * x) + 0.5 * x**2).sum().backward()
+        optimizer.step()
+        if step in expected:
+            torch.testing.assert_close(x.data, torch.tensor(expected[step], dtype=torch.float64), rtol=0, atol=1e-12)

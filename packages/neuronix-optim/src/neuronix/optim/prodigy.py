@@ -62,7 +62,8 @@ class Prodigy(Optimizer):
 
     References:
         K. Mishchenko, A. Defazio, "Prodigy: an expeditiously adaptive parameter-free learner", ICML 2024, Algorithm 4;
-        the lines below are counted from its "for". The decoupled weight decay is that of the authors' program.
+        the lines below are counted from its "for". The decoupled weight decay is that of the authors' program, which
+        differs in one thing: before ε it takes the d that the step has found, not the one that it began with.
 
     Differs from torch:
         torch has no Prodigy.
