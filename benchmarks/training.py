@@ -5,6 +5,7 @@
     python benchmarks/training.py --check               # exits with 1 where a limit is missed
     python benchmarks/training.py --only mlp,gpt --phases
     python benchmarks/training.py --write               # puts the tables into docs/performance.md
+    python benchmarks/training.py --only gpt --alone 30 # Neuronix's steps for so many seconds, for a profiler to watch
 
 Both sides run the same program (``workloads.py``) in one process and in turn (``timing.py``):
 
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,14 @@ def fill_gradients(side: Training) -> None:
         side.passes()
 
 
+def run_alone(name: str, seconds: float) -> None:
+    """Take Neuronix's steps (of the chain its passes) again and again."""
+    run = chain(NEURONIX) if name.startswith("chain") else WORKLOADS[name].on(NEURONIX).step
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        run()
+
+
 ROWS: dict[str, Callable[[str], Iterator[Row]]] = {
     "chain": chain_rows,
     "chain beside a graph": chain_rows,
@@ -101,6 +111,7 @@ def main() -> None:
     parser.add_argument("--only", help="names of workloads, separated by commas")
     parser.add_argument("--seconds", type=float, default=6.0, help="time for each line (default: 6)")
     parser.add_argument("--phases", action="store_true", help="time each part of a step by itself instead")
+    parser.add_argument("--alone", type=float, help="seconds to run Neuronix's side, timing nothing, for a profiler")
     parser.add_argument("--json", type=Path, help="write the measurements into this file, too")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     options = parser.parse_args()
@@ -110,6 +121,10 @@ def main() -> None:
         if name not in names:
             parser.error(f"unknown workload {name!r}; there are {', '.join(names)}")
 
+    if options.alone:
+        for name in chosen:
+            run_alone(name, options.alone)
+        return
     measured: list[tuple[Row, Comparison]] = []
     for name in tqdm(chosen, desc="training", leave=False, disable=not sys.stderr.isatty()):
         rows = phase_rows(name) if options.phases else ROWS[name](name)
