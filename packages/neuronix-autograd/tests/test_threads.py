@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -251,6 +252,117 @@ def test_a_first_call_in_several_threads() -> None:
             return y.item(), x.grad.item()
 
         assert together(*[work] * THREADS) == [(7.0, 3.0)] * THREADS
+
+
+# Bits: equal programs give equal ones, whatever ran before them, beside them, and wherever
+
+PROGRAM = """
+import torch
+from neuronix.autograd import CustomTensor, grad
+
+def program():
+    generator = torch.Generator().manual_seed(0)
+    made = [torch.randn(*shape, generator=generator) for shape in [(5, 4), (4, 3), (3,)]]
+    x, w, b = (CustomTensor(values, requires_grad=True) for values in made)
+    y = torch.tanh(x @ w + b)
+    parts = [torch.softmax(y * k, 1)[:, k % 3] * y.roll(k, 0).sum(1) for k in range(1, 12)]
+    total = torch.cat([torch.stack(parts).logsumexp(0), y.max(1).values, y[[0, 2, 0, 1]].reshape(-1)]).square().sum()
+    first = grad(total, [x, w, b], create_graph=True)
+    second = grad(sum((part * part).sum() for part in first), [x, w, b], retain_graph=True)
+    (total + sum(part.sum() for part in first)).backward()
+    return [*(found.data for found in (*first, *second)), x.grad, w.grad, b.grad]
+"""
+scope: dict[str, Any] = {}
+exec(PROGRAM, scope)
+program: Callable[[], list[torch.Tensor]] = scope["program"]
+
+
+def leave_traces(turn: int) -> Any:
+    """Use and abandon graphs, so that places in them are used again in another order."""
+    x = leaf(*range(1, 2 + turn))
+    kept = [(x * k).exp() for k in range(30 + turn)]
+    with AutogradGraph():
+        (x * 2).sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError):
+        x @ leaf(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
+    return kept[turn::3]
+
+
+def assert_same_bits(received: list[torch.Tensor], expected: list[torch.Tensor]) -> None:
+    assert len(received) == len(expected)
+    for ours, theirs in zip(received, expected, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.kernels  # new threads use them, whatever this one does
+def test_equal_programs_give_equal_bits_in_threads_that_do_other_things_too() -> None:
+    expected = program()
+    alive = []
+
+    def work(turn: int) -> list[list[torch.Tensor]]:
+        found = []
+        for _ in range(3):
+            alive.append(leave_traces(turn))
+            found.append(program())
+            with AutogradGraph():
+                found.append(program())
+        return found
+
+    for runs in together(*[lambda turn=turn: work(turn) for turn in range(THREADS)]):
+        for received in runs:
+            assert_same_bits(received, expected)
+    assert_same_bits(program(), expected)
+
+
+@pytest.mark.kernels  # the other process uses them
+def test_equal_programs_give_equal_bits_in_a_process_in_which_nothing_ran_before() -> None:
+    leave_traces(2)
+    lines = [PROGRAM, f"torch.set_num_threads({torch.get_num_threads()})"]
+    lines += ["for found in program(): print(found.numpy().tobytes().hex())"]
+    fresh = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert fresh.stdout.split() == [found.numpy().tobytes().hex() for found in program()]
+
+
+def test_each_thread_differentiates_what_its_neighbour_computed() -> None:
+    def forward(x: CustomTensor) -> CustomTensor:
+        y = x
+        for _ in range(20):
+            y = torch.sin(y @ y.T) + y * x
+        return y.sum()
+
+    values = torch.linspace(-1, 1, 9, dtype=torch.float64).reshape(3, 3)
+    alone = CustomTensor(values.clone(), requires_grad=True)
+    forward(alone).backward()
+    computed = threading.Barrier(THREADS)
+    boxes: list[Any] = [None] * THREADS
+
+    def work(turn: int) -> torch.Tensor | None:
+        x = CustomTensor(values.clone(), requires_grad=True)
+        boxes[turn] = forward(x)
+        computed.wait(timeout=60)
+        boxes[turn - 1].backward()  # while the neighbour is in another one's graph
+        computed.wait(timeout=60)
+        return x.grad
+
+    for gradient in together(*[lambda turn=turn: work(turn) for turn in range(THREADS)]):
+        assert_close(gradient, alone.grad, rtol=0, atol=0)
+
+
+def test_each_order_of_a_derivative_in_another_thread() -> None:
+    def first(x: CustomTensor) -> CustomTensor:
+        return torch.tanh(x * x).sum() * x.prod()
+
+    def derived(y: CustomTensor, x: CustomTensor) -> CustomTensor:
+        found = grad(y, x, create_graph=True)[0]
+        assert found is not None
+        return (found * found).sum()
+
+    x = leaf(0.3, -0.8, 1.1)
+    expected = derived(derived(first(x), x), x).item()
+    y = in_another_thread(lambda: first(x))
+    y = in_another_thread(lambda: derived(y, x))
+    y = in_another_thread(lambda: derived(y, x))
+    assert y.item() == expected
 
 
 # Contexts and tasks
