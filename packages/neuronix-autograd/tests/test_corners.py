@@ -462,12 +462,15 @@ def test_failed_operations_leave_nothing_behind() -> None:
         torch.nn.functional.softplus,
         lambda x, c: torch.addcmul(x, x, x, value=c),
         lambda x, c: torch.nn.functional.threshold(x, c, c),
+        lambda x, c: torch.nn.functional.hardtanh(x, -c, c),
+        torch.nn.functional.celu,
     ],
 )
-def test_a_constant_tensor_may_stand_for_a_number(function: Any) -> None:
+@pytest.mark.parametrize("constant", [tensor, torch.tensor], ids=["ours", "torch's"])
+def test_a_constant_tensor_may_stand_for_a_number(function: Any, constant: Any) -> None:
     values = torch.tensor([[1.0, -2.0], [3.0, 0.25]], dtype=torch.float64)
     x, expected_x = tensor(values.clone(), requires_grad=True), values.clone().requires_grad_()
-    result = function(x, tensor(0.5))
+    result = function(x, constant(0.5))
     expected = function(expected_x, 0.5)
     torch.testing.assert_close(result.data, expected.detach(), rtol=0, atol=0)
     result.square().sum().backward()

@@ -69,7 +69,7 @@ def _unwrap(op: Primitive, name: str) -> list[str]:
     """Statements that set ``name_data``, and for a differentiable argument ``name_tracked``."""
     if name not in op.rules:
         if not op.may_be_tensor(name):
-            return [f"    {name}_data = number_of({name}) if isinstance({name}, CustomTensor) else {name}"]
+            return [f"    {name}_data = {name} if type({name}) in NUMBERS else number_of({name})"]
         return [f"    {name}_data = " + (f"value_of({name})" if op.constant else f"plain(op, {name!r}, {name})")]
     if op.takes_list(name):
         return [f"    {name}_data, {name}_tracked = unwrap_list({name})"]

@@ -249,7 +249,7 @@ def _decompositions() -> dict[Any, Callable[..., Any]]:
 
 _INTEGRAL = frozenset(
     (
-        "all allclose any argmax argmin argsort bincount bucketize count_nonzero eq equal ge gt "
+        "all allclose any argmax argmin argsort bucketize count_nonzero eq equal ge gt "
         "histc is_nonzero is_same_size isfinite isin isinf isnan isneginf isposinf isreal le logical_and logical_not "
         "logical_or logical_xor lt ne nonzero searchsorted signbit"
     ).split()

@@ -294,7 +294,7 @@ def _bind_constant(name: str, function: Callable[..., Any]) -> None:
 
 for _name in ("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"):
     _bind_constant(_name, getattr(torch, _name))
-for _name in ("new_zeros", "new_ones", "new_empty", "new_full"):
+for _name in ("new_zeros", "new_ones", "new_empty", "new_full", "new_empty_strided"):
     _bind_constant(_name, getattr(torch.Tensor, _name))
 
 

@@ -288,6 +288,7 @@ def scatter_reduce(x: Any, dim: int, index: Any, src: Any, reduce: str, *, inclu
     Returns:
         A tensor of the shape of ``x``.
     """
+    dim = axis_of(dim, x.ndim, "scatter_reduce")
     if reduce in ("amax", "amin"):
         return scatter_extreme(x, dim, index, src, reduce, include_self)
     if not x.ndim:  # torch takes a scalar for a vector with one element

@@ -6,6 +6,7 @@ maximum is a gather at the winners, and the mean is linear.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -36,7 +37,8 @@ def _prepared(dimensions: int, input: TensorLike, output_size: Any, name: str) -
     """
     x, unbatched = batched(input, dimensions, name)
     wanted = sizes((None,) if output_size is None else output_size, dimensions, "output_size")
-    grid = tuple(size if want is None else want for want, size in zip(wanted, x.shape[2:], strict=True))
+    given = (size if want is None else want for want, size in zip(wanted, x.shape[2:], strict=True))
+    grid = tuple(map(operator.index, given))
     return (ops.unsqueeze(x, -2), (1, *grid), unbatched) if dimensions == 1 else (x, grid, unbatched)
 
 
