@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -188,6 +189,19 @@ def test_an_error_that_is_kept_keeps_nothing_in_the_graph() -> None:
             function()
         assert current_graph().num_nodes() == nodes, name
         assert caught.value.__traceback__ is not None
+
+
+def test_a_debugger_sees_the_frames_that_an_error_came_through() -> None:
+    def user(x: Any) -> Any:
+        mine = x * 2
+        return torch.dot(mine, torch.ones(3, dtype=torch.float64))
+
+    with pytest.raises(RuntimeError) as caught:
+        user(leaf(4))
+    frames = {frame.f_code.co_name: frame.f_locals for frame, _ in traceback.walk_tb(caught.value.__traceback__)}
+    assert frames["user"]["mine"].shape == (4,)
+    assert frames["dot"]["x"] is frames["user"]["mine"]  # nothing has been computed from it yet
+    assert not frames["matmul_"]  # where the vector is a matrix already, which nobody needs any more
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from neuronix.autograd.dispatch import fallback, inplace
 from neuronix.autograd.dispatch.inplace import is_recorded, unwrap
 from neuronix.autograd.dispatch.registry import TORCH_FUNCTIONS
 from neuronix.autograd.errors import GradientError
+from neuronix.autograd.node import Node
 from neuronix.autograd.tensor import CustomTensor, new_result
 
 __all__ = ["call"]
@@ -68,22 +70,33 @@ def call(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
                 return changed
         return fallback.call(func, args, kwargs)
     except Exception as error:
-        _forget_locals(error)
+        _forget_results(error, (args, kwargs))
         raise
 
 
-def _forget_locals(error: Exception) -> None:
-    """Empty the frames of ours and of torch's that an error came through.
+def _forget_results(error: Exception, arguments: Any) -> None:
+    """Empty the frames that an error came through and that hold what it has left half done.
 
-    They hold what was computed before it was raised, and would keep that in the graph for as long as somebody holds
-    the error.
+    Whoever holds the error holds its frames, and would keep in the graph what was recorded between the call and the
+    error.  The others stay as they are for a debugger: the user's own, and ours that hold the arguments alone.
     """
+    newest = _last_recorded(arguments)
     trace = error.__traceback__
     while trace is not None:
-        if str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] in ("neuronix", "torch"):
+        frame, trace = trace.tb_frame, trace.tb_next
+        module = str(frame.f_globals.get("__name__"))
+        # A function that is taken apart runs on stand-ins, which torch's code keeps in objects of its own.
+        taken_apart = module == fallback.__name__ or module.partition(".")[0] == "torch"
+        if taken_apart or (module.startswith("neuronix.") and _last_recorded(frame.f_locals) > newest):
             with suppress(RuntimeError):  # still running: a caller of ours
-                trace.tb_frame.clear()
-        trace = trace.tb_next
+                frame.clear()
+                frame.f_locals  # noqa: B018  # Python's dictionary of them is brought up to date when it is asked for
+
+
+def _last_recorded(values: Any) -> int:
+    """The number of the youngest node among tensors and nodes, in containers of any depth; -1 without any."""
+    leaves = [leaf._node if isinstance(leaf, CustomTensor) else leaf for leaf in tree_leaves(values)]
+    return max((leaf.sequence for leaf in leaves if isinstance(leaf, Node) and hasattr(leaf, "sequence")), default=-1)
 
 
 def _bound(
