@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -159,6 +160,45 @@ def test_under_vmap() -> None:
         return grad(F.hardtanh(torch.addcmul(x, x, CustomTensor(w), value=2.0), -50.0, 50.0).sum(), x)[0].data
 
     assert_close(torch.vmap(gradient)(values), 1 + 2 * w.expand(5, 3), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda s: torch.tensor(s),
+        lambda s: torch.tensor([s, s]),
+        lambda s: torch.as_tensor(s),
+        lambda s: torch.as_tensor([s]),
+        lambda s: torch.asarray(s),
+        lambda s: torch.asarray([s]),
+        lambda s: torch.Tensor([s]),
+        lambda s: torch.FloatTensor([s]),
+        lambda s: torch.ones(2).new_tensor(s),
+        lambda s: tensor(torch.ones(2)).new_tensor(s),
+        lambda s: torch.sparse_coo_tensor(torch.tensor([[0]]), [s], (2,)),
+        lambda s: torch.zeros(s),
+        lambda s: torch.rand(2, s),
+        lambda s: torch.eye(s),
+        lambda s: torch.randint(0, s, (2,)),
+        lambda s: torch.randperm(s),
+        lambda s: torch.normal(0.0, s, (2,)),
+        lambda s: torch.hann_window(s),
+        lambda s: torch.hamming_window(5, False, s),
+        lambda s: torch.kaiser_window(5, False, s),
+        lambda s: torch.from_numpy(s),
+        lambda s: np.asarray(s),
+    ],
+)
+def test_functions_that_make_constants_refuse_what_requires_grad(call: Any) -> None:
+    with pytest.raises((TypeError, RuntimeError)):
+        call(tensor(3.0, requires_grad=True))
+
+
+def test_one_function_of_torch_takes_a_number_without_asking() -> None:
+    # torch.range is deprecated: it calls float(x), as Python code may, and nobody can tell the two apart.
+    with pytest.warns(UserWarning, match="torch.range is deprecated"):
+        made = torch.range(0, tensor(3.0, requires_grad=True))
+    assert type(made) is torch.Tensor
 
 
 @pytest.mark.parametrize(
