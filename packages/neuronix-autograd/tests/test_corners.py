@@ -363,6 +363,21 @@ def test_a_rule_that_uses_one_result_of_several_is_differentiated(keep_results: 
         assert our == pytest.approx(their, rel=1e-12)
 
 
+@pytest.mark.parametrize("p", [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, float("inf")])
+@pytest.mark.parametrize("shape", [(0, 3), (1, 3), (3, 0)])
+def test_distances_of_no_points_have_a_gradient(shape: tuple[int, int], p: float) -> None:
+    # PyTorch's own kernel for it divides by the number of points: the process ends
+    x = CustomTensor(torch.ones(shape, dtype=torch.float64), requires_grad=True)
+    distances = torch.nn.functional.pdist(x, p)
+    assert distances.shape == (shape[0] * (shape[0] - 1) // 2,)
+    (first,) = grad(distances.sum(), x, create_graph=True)
+    assert first is not None
+    assert_close(first.data, torch.zeros(shape, dtype=torch.float64))
+    if p:  # else the distance is a number of coordinates, whose gradient is a constant
+        first.sum().backward()
+        assert_close(x.grad, torch.zeros(shape, dtype=torch.float64))
+
+
 # Copies
 
 

@@ -482,8 +482,35 @@ def test_a_rule_that_returns_no_tensor_is_refused(returned: Any) -> None:
         return returned
 
     x = tensor([1.0, 3.0], requires_grad=True)
-    with pytest.raises(DtypeError, match=rf"a {type(returned).__name__} arrived at a leaf of shape \(2,\)"):
+    with pytest.raises(DtypeError, match=r"doubled: the rule 'doubled_wrt_x' returned .* as the gradient of 'x'"):
         doubled(x).sum().backward()
-    with pytest.raises(DtypeError, match="a rule on the way returned it"):
+    with pytest.raises(DtypeError, match="it must return a tensor, or None"):
         grad(doubled(x).sum(), x)
+    assert x.grad is None
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "found"),
+    [
+        (lambda grad: grad[:1], ShapeError, r"float32\(1,\)"),
+        (lambda grad: grad.sum(), ShapeError, r"float32\(\)"),
+        (lambda grad: grad.expand(3, 2), ShapeError, r"float32\(3, 2\)"),
+        (lambda grad: 2.0, DtypeError, r"2\.0"),
+        (lambda grad: [grad], DtypeError, r"\[float32"),
+    ],
+)
+@pytest.mark.parametrize("broadcasts", [False, True])
+def test_a_gradient_of_the_wrong_shape_is_refused(returned: Any, error: Any, found: str, broadcasts: bool) -> None:
+    @primitive(broadcasts=broadcasts)
+    def double(x: Tensor) -> Tensor:
+        return x * 2
+
+    @double.vjp("x")
+    def double_wrt_x(grad: Tensor) -> Any:
+        return returned(grad)
+
+    x = tensor(3.0, requires_grad=True)
+    y = double(x * torch.ones(2)).sum()  # the sum over the axis that x was broadcast along would hide it
+    with pytest.raises(error, match=f"double: the rule 'double_wrt_x' returned {found}.* as the gradient of 'x'"):
+        y.backward()
     assert x.grad is None

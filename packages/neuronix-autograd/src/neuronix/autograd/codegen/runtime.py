@@ -18,6 +18,7 @@ from neuronix.autograd.errors.messages import (
     explained,
     modified,
     without_version,
+    wrong_gradient,
     wrong_number_of_gradients,
 )
 from neuronix.autograd.gradients import Restore, accumulate_list, as_is, conjugated, restored, summed
@@ -117,6 +118,17 @@ def all_gradients(op: Primitive, rule: Callable[..., Any], grads: Any, count: in
     if not isinstance(grads, (tuple, list)) or len(grads) != count:
         raise wrong_number_of_gradients(op, rule, grads, count)
     return grads
+
+
+def check_gradient(
+    op: Primitive, rule: Callable[..., Any], name: str, grad: Any, shape: torch.Size, broadcast: torch.Size | None
+) -> None:
+    """Refuse a gradient that doesn't have the shape of its argument, or the one to which the argument was broadcast.
+
+    What came later would broadcast it, or sum it, and be wrong.
+    """
+    if not isinstance(grad, (Tensor, CustomTensor)) or grad.shape not in (shape, broadcast):
+        raise wrong_gradient(op, rule, name, grad, shape)
 
 
 def is_plain(grad: Any) -> bool:
@@ -263,6 +275,7 @@ NAMES: dict[str, Any] = {
     "all_gradients": all_gradients,
     "as_is": as_is,
     "changed_behind": changed_behind,
+    "check_gradient": check_gradient,
     "conjugated": conjugated,
     "constant": constant,
     "constant_result": constant_result,

@@ -31,6 +31,7 @@ __all__ = [
     "explained",
     "modified",
     "without_version",
+    "wrong_gradient",
     "wrong_number_of_gradients",
 ]
 
@@ -71,7 +72,7 @@ def _name(rule: Callable[..., Any]) -> str:
 
 
 def _described(value: Any) -> str:
-    if isinstance(value, Tensor):
+    if isinstance(value, (Tensor, CustomTensor)):
         return f"{str(value.dtype).removeprefix('torch.')}{tuple(value.shape)}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_described(item) for item in value) + "]"
@@ -113,6 +114,17 @@ def modified(node: Node, name: str, value: Any, version: Any) -> GradientError:
         f"{node.name}: {what} is needed for the gradient, but has been modified by an inplace operation since the "
         f"forward pass (version {now}, expected {version})",
         hint="call backward() before changing it, or change a .clone()",
+    )
+
+
+def wrong_gradient(op: Primitive, rule: Callable[..., Any], name: str, grad: Any, shape: Any) -> Exception:
+    """The error for a rule that returned something else than a gradient of its argument's shape."""
+    message = f"{op.name}: the rule {_name(rule)!r} returned {_described(grad)} as the gradient of {name!r}"
+    if not isinstance(grad, (Tensor, CustomTensor)):
+        return DtypeError(message, hint="it must return a tensor, or None")
+    return ShapeError(
+        f"{message}, which has shape {tuple(shape)}",
+        hint="they must be equal; with @primitive(broadcasts=True) it may have the shape of the result, too",
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd.backward import grad
-from neuronix.autograd.errors import GradcheckError
+from neuronix.autograd.errors import GradcheckError, ShapeError
 from neuronix.autograd.tensor import CustomTensor
 
 __all__ = ["gradcheck", "gradgradcheck"]
@@ -255,7 +255,10 @@ class _Check:
 
     def gradients(self, outputs: Sequence[CustomTensor], seeds: Sequence[Any]) -> list[Tensor]:
         """The gradients with respect to all checked inputs, with zeros for none; checked for shape."""
-        found = grad(outputs, self.leaves, seeds, retain_graph=True, allow_unused=True)
+        try:
+            found = grad(outputs, self.leaves, seeds, retain_graph=True, allow_unused=True)
+        except ShapeError as error:  # a rule that returned the wrong shape
+            raise GradcheckError(str(error)) from error
         checked = []
         for place, (leaf, gradient) in enumerate(zip(self.leaves, found, strict=True)):
             values = torch.zeros_like(leaf.data) if gradient is None else gradient.data
