@@ -9,8 +9,8 @@ raise.  It *passes* in a column if all its samples agree; samples that torch its
     python tests-integration/operator_database.py --only mul,softmax
     python tests-integration/operator_database.py --write            # the lists and docs/operators.md
 
-`operators_that_pass/<column>.txt` lists what passes, and `docs/operators.md` shows it; `test_operator_parity.py` holds
-both to the truth.
+`operators_that_pass/<column>.txt` lists what passes, `operators_that_differ.toml` says why the others don't, and
+`docs/operators.md` shows both; `test_operator_parity.py` holds them to the truth.
 
 A column is one respect in which operators are compared.  To add one, write a subclass of `Column` (what it is called,
 which operators torch offers it for, what its samples are, how one is compared; `operator_columns.py` and
@@ -23,21 +23,24 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import tomllib
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import product
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from operator_columns import LEFT_OUT, Column, Reverse, operators
-from operator_worlds import BadInput, Forward, InPlace, Vectorized, why_in_words
+from operator_worlds import BadInput, Forward, InPlace, Vectorized
 from torch.testing._internal.opinfo.core import OpInfo
 
 from neuronix.autograd import testing
 
 ROOT = Path(__file__).resolve().parent.parent
 LISTS = Path(__file__).with_name("operators_that_pass")
+REASONS = Path(__file__).with_name("operators_that_differ.toml")
 PAGE = ROOT / "docs" / "operators.md"
 
 # The columns
@@ -56,9 +59,6 @@ COLUMNS: dict[str, Column] = {
     )
 }
 
-# What docs/operators.md shows: the columns that are compared for every operator in every run of the tests.
-ON_PAGE = {name: column for name, column in COLUMNS.items() if column.every == 1}
-
 
 # Running them
 
@@ -72,25 +72,31 @@ class Outcome:
 
 
 def run(column: Column, info: OpInfo, seed: int = 0, most: int = 12) -> Outcome:
-    """Compare an operator in one respect, on at most so many of its samples, drawn at random."""
+    """Compare an operator in one respect, on at most so many of its samples, drawn at random.
+
+    Samples that torch can't do what is compared for don't count, and others are drawn instead.
+    """
     torch.manual_seed(seed)
     random.seed(seed)
     drawn = column.samples(info)
-    if len(drawn) > most:
-        drawn = random.Random(seed).sample(drawn, most)
+    refused = (torch.autograd, torch.autograd.functional, torch.func, torch.Tensor)
+    compared = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own
-        with torch.enable_grad():
-            references = [column.reference(info, sample) for sample in drawn]
-        pairs = [(sample, found) for sample, found in zip(drawn, references, strict=True) if found is not None]
-        refused = (torch.autograd, torch.autograd.functional, torch.func, torch.Tensor)
-        with torch.no_grad(), testing.refusing(*refused):
-            for number, (sample, expected) in enumerate(pairs):
+        for sample in random.Random(seed).sample(drawn, len(drawn)):
+            if compared == most:
+                break
+            with torch.enable_grad():
+                expected = column.reference(info, sample)
+            if expected is None:
+                continue
+            with torch.no_grad(), testing.refusing(*refused):
                 try:
                     column.compare(info, sample, expected)
                 except Exception as error:  # noqa: BLE001  (whichever way it fails)
-                    return Outcome(number, f"{type(error).__name__}: {' '.join(str(error).split())}")
-    return Outcome(len(pairs))
+                    return Outcome(compared, f"{type(error).__name__}: {' '.join(str(error).split())}")
+            compared += 1
+    return Outcome(compared)
 
 
 def run_all(column: Column, only: set[str], seed: int, most: int) -> dict[str, Outcome]:
@@ -118,24 +124,29 @@ def listed(column: Column) -> list[str]:
     return (LISTS / f"{column.name}.txt").read_text(encoding="utf-8").split()
 
 
+@cache
+def reasons() -> list[dict[str, Any]]:
+    """Why operators don't pass: of each reason its text, and by column their names."""
+    entries: list[dict[str, Any]] = tomllib.loads(REASONS.read_text(encoding="utf-8"))["reason"]
+    return entries
+
+
+def differing(column: Column) -> list[str]:
+    """The operators that are known not to pass, which have a reason each."""
+    return [name for reason in reasons() for name in reason.get(column.name, [])]
+
+
 PREAMBLE = """\
 # Operators
 
 PyTorch ships a database of its operators, with inputs for each of them. Neuronix is run through it: each differentiable
 operator is called on PyTorch's tensors and, by the same torch function, on `CustomTensor`s, and what comes out is
-compared (float64, to 1e-9; gradients of second order to 1e-7). PyTorch's own differentiation is out of use meanwhile.
-An operator counts if all its inputs agree.
+compared, in several respects. Numbers are float64 (or complex128), and equal to 1e-9, second derivatives to 1e-7.
+PyTorch's own differentiation is out of use meanwhile. An operator agrees if all its inputs do.
 
-This page is written by `python tests-integration/operator_database.py --write`, and a test holds it to the truth.
+The database is that of PyTorch {version}. This page is written by
+`python tests-integration/operator_database.py --write`, and tests hold it to the truth.
 """
-
-
-def reason(column: Column, operator: str, outcome: Outcome) -> str:
-    """Why an operator doesn't pass: in words, or the error without advice and figures that differ between machines."""
-    if words := why_in_words(column, operator):
-        return words
-    text = str(outcome.why).partition(" hint: ")[0].partition(" Mismatched elements")[0]
-    return text.partition(" Expected ")[0].replace("|", "∣")
 
 
 def table(*heads: str) -> list[str]:
@@ -143,41 +154,39 @@ def table(*heads: str) -> list[str]:
     return [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
 
 
+def quoted(names: Iterable[str]) -> str:
+    """Names of operators, in one cell."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
 def page() -> str:
-    """docs/operators.md: what is listed, and why the others don't pass."""
-    passing = {name: set(listed(column)) for name, column in ON_PAGE.items()}
-    failing: dict[str, dict[str, str]] = {name: {} for name in ON_PAGE}  # by column and operator: why
-    for (name, column), (operator, info) in product(ON_PAGE.items(), sorted(operators().items())):
-        if column.applies(info) and operator not in passing[name]:
-            outcome = run(column, info, most=100)
-            if outcome.why:
-                failing[name][operator] = reason(column, operator, outcome)
-    cells = {
+    """docs/operators.md: what agrees, and why the others don't."""
+    passing = {name: set(listed(column)) for name, column in COLUMNS.items()}
+    failing = {name: set(differing(column)) for name, column in COLUMNS.items()}
+    counts = [
+        f"| {column.heading} | {column.about} | {len(passing[name])} | {len(passing[name]) + len(failing[name])} |"
+        for name, column in COLUMNS.items()
+    ]
+    reasons_why = [
+        f"| {'<br>'.join(f'{COLUMNS[name].heading}: {quoted(reason[name])}' for name in COLUMNS if name in reason)} "
+        f"| {reason['why']} |"
+        for reason in reasons()
+    ]
+    rows = {
         operator: [
-            "yes" if operator in passing[name] else "no" if operator in failing[name] else "–" for name in ON_PAGE
+            "yes" if operator in passing[name] else "no" if operator in failing[name] else "–" for name in COLUMNS
         ]
         for operator in sorted(operators())
     }
-    heads = [column.heading for column in ON_PAGE.values()]
-    version = torch.__version__.partition("+")[0]
-    counts = [
-        f"| {column.heading} | {len(passing[name])} | {len(passing[name]) + len(failing[name])} |"
-        for name, column in ON_PAGE.items()
-    ]
-    differing = [
-        f"| `{operator}` | {column.heading} | {why} |"
-        for name, column in ON_PAGE.items()
-        for operator, why in failing[name].items()
-    ]
     lines = [
-        PREAMBLE,
-        *[*table("", "agree", "of"), *counts, "", "## What doesn't agree", ""],
-        *([*table("Operator", "", "Why"), *differing] if differing else ["Nothing."]),
+        PREAMBLE.format(version=torch.__version__.partition("+")[0]),
+        *[*table("", "what is compared", "agree", "of"), *counts],
+        *["", "## What doesn't agree", "", *table("Operators", "Why"), *reasons_why],
         *["", "## What isn't compared", ""],
-        *(f"- {why}: {', '.join(f'`{name}`' for name in names.split())}" for why, names in LEFT_OUT.items()),
-        *["", "## Each operator", "", "– means that PyTorch offers no such derivative.", ""],
-        *table(f"Operator of PyTorch {version}", *heads),
-        *(f"| `{operator}` | {' | '.join(row)} |" for operator, row in cells.items() if set(row) != {"–"}),
+        *(f"- {why}: {quoted(names.split())}" for why, names in LEFT_OUT.items()),
+        *["", "## Each operator", "", "– means that PyTorch offers nothing to compare with.", ""],
+        *table("Operator", *(column.heading for column in COLUMNS.values())),
+        *(f"| `{operator}` | {' | '.join(row)} |" for operator, row in rows.items() if set(row) != {"–"}),
     ]
     return "\n".join(lines) + "\n"
 
@@ -189,6 +198,8 @@ def write(columns: Iterable[Column], seed: int, most: int) -> None:
         passing = sorted(name for name, outcome in outcomes.items() if outcome.why is None)
         (LISTS / f"{column.name}.txt").write_text("\n".join(passing) + "\n", encoding="utf-8")
         print(summary(column, outcomes))
+        for name in sorted(outcomes.keys() - set(passing) - set(differing(column))):
+            print(f"  {name} needs a reason in {REASONS.name}: {outcomes[name].why}")
     PAGE.write_text(page(), encoding="utf-8")
 
 
@@ -198,7 +209,7 @@ def main() -> int:
     parser.add_argument("--column", action="append", choices=COLUMNS, help="what to compare (by default: first)")
     parser.add_argument("--second-order", action="store_true", help="the same as --column second")
     parser.add_argument("--only", default="", help="operators, separated by commas")
-    parser.add_argument("--samples", type=int, default=12, help="samples of an operator at most (by default: 12)")
+    parser.add_argument("--samples", type=int, help="of an operator at most (by default 12; all for --write)")
     parser.add_argument("--seed", type=int, default=0, help="of the samples and of the choice among them")
     parser.add_argument("--quiet", action="store_true", help="the summary alone")
     parser.add_argument(
@@ -212,10 +223,12 @@ def main() -> int:
         return 0 if current else 1
     asked = [*(options.column or []), *(["second"] if options.second_order else [])]
     if options.write:
-        write([COLUMNS[name] for name in asked or COLUMNS], options.seed, options.samples)
+        write([COLUMNS[name] for name in asked or COLUMNS], options.seed, options.samples or 10**6)
         return 0
     for name in asked or ["first"]:
-        outcomes = run_all(COLUMNS[name], set(filter(None, options.only.split(","))), options.seed, options.samples)
+        outcomes = run_all(
+            COLUMNS[name], set(filter(None, options.only.split(","))), options.seed, options.samples or 12
+        )
         for operator, outcome in sorted(outcomes.items()):
             if outcome.why and not options.quiet:
                 print(f"{operator}: {outcome.why[:300]}")

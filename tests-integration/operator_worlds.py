@@ -23,38 +23,8 @@ from torch.utils._pytree import tree_flatten, tree_map
 from neuronix.autograd import AutogradGraph, CustomTensor, grad, jvp
 from neuronix.autograd.errors import NeuronixError
 
-# Why an operator differs in a column, where the error doesn't say it.
-WORDS: dict[tuple[str, str], str] = {
-    ("forward", "cholesky_inverse"): (
-        "PyTorch's forward mode loses ten digits on ill-conditioned matrices; ours equals PyTorch's own double "
-        "backward pass"
-    ),
-    ("forward", "logcumsumexp"): "PyTorch's forward mode has six digits; ours agrees with finite differences to nine",
-    **dict.fromkeys(
-        [("forward", f"nn.functional.max_unpool{n}d") for n in (1, 2, 3)],
-        "where two elements name the same place, the last one wins, and PyTorch's backward pass, which ours equals, "
-        "gives the gradient to both; its forward mode doesn't",
-    ),
-    ("bad_input", "__rdiv__"): (
-        "`torch.Tensor.__rdiv__(2, x)` fails in PyTorch because a number has no `reciprocal`; here it divides"
-    ),
-    ("bad_input", "cat"): (
-        "for `out=` beside a tensor that requires grad the error is about `out=`; PyTorch's is about another argument"
-    ),
-    ("bad_input", "nn.functional.embedding"): (
-        "of a table without axes that requires grad PyTorch says IndexError, of a constant one RuntimeError, as here "
-        "of both"
-    ),
-    ("complex_second", "cov"): "its weights are in single precision; the second derivatives agree to as many digits",
-}
 
-
-def why_in_words(column: Column, name: str) -> str | None:
-    """Why an operator differs, where somebody has found out."""
-    return WORDS.get((column.name, name))
-
-
-class _Function:
+class Function:
     """An operator on a sample as a function of its leaves, which returns its floating-point results."""
 
     def __init__(self, info: OpInfo, sample: SampleInput, *, symmetrized: bool = False) -> None:
@@ -72,13 +42,16 @@ class Forward(Column):
 
     name = "forward"
     heading = "forward mode"
-    most, every = 1, 4
+    about = (
+        "the Jacobian times a random direction, against PyTorch's forward mode or, where it has none, double backward"
+    )
+    most = 1
 
     def applies(self, info: OpInfo) -> bool:
         return True
 
     def reference(self, info: OpInfo, sample: SampleInput) -> Any:
-        function = _Function(info, sample, symmetrized=True)
+        function = Function(info, sample, symmetrized=True)
         if not function.values:
             return None
         direction = tuple(weights(function.values, seed=1))
@@ -103,13 +76,14 @@ class Vectorized(Column):
 
     name = "vmap"
     heading = "vmap"
-    most, every = 1, 4
+    about = "gradients of two inputs at once under `torch.vmap`, against one after the other"
+    most = 1
 
     def applies(self, info: OpInfo) -> bool:
         return True
 
     def reference(self, info: OpInfo, sample: SampleInput) -> Any:
-        function = _Function(info, sample)
+        function = Function(info, sample)
         rows = [[value * factor for value in function.values] for factor in (1.0, 0.9)]
         try:
             given = weights(function(*rows[0]), seed=1)
@@ -149,13 +123,17 @@ class InPlace(Column):
 
     name = "in_place"
     heading = "in place"
-    most, every = 1, 4
+    about = (
+        "a change in place of a result, an input or a constant before the backward pass: the gradient of the program "
+        "as it ran, or an error, never another number"
+    )
+    most = 1
 
     def applies(self, info: OpInfo) -> bool:
         return True
 
     def reference(self, info: OpInfo, sample: SampleInput) -> Any:
-        function = _Function(info, sample)
+        function = Function(info, sample)
         leaves = [value.clone().requires_grad_() for value in function.values]
         inputs = [leaf * 1 for leaf in leaves]
         try:
@@ -171,7 +149,7 @@ class InPlace(Column):
             return None
         return unchanged, doubled, [self.changed(function, n, given, unchanged) for n in range(len(unchanged))]
 
-    def changed(self, function: _Function, number: int, given: list[Tensor], unchanged: list[Any]) -> list[Any]:
+    def changed(self, function: Function, number: int, given: list[Tensor], unchanged: list[Any]) -> list[Any]:
         """The gradients after an input was doubled: a result that is a view of it has doubled, too."""
         leaves = [value.clone().requires_grad_() for value in function.values]
         inputs = [leaf * 1 for leaf in leaves]
@@ -238,7 +216,8 @@ class BadInput(Column):
 
     name = "bad_input"
     heading = "bad input"
-    most, every = 10, 2
+    about = "errors of PyTorch's class, and a graph that is as it was"
+    most = 10
 
     def applies(self, info: OpInfo) -> bool:
         return info.error_inputs_func is not None
