@@ -78,17 +78,15 @@ def call(
     leaf: Callable[[Tensor], Any],
     constant: Callable[[Tensor], Any] = lambda value: value,
     *,
-    complex_results: bool = False,
     symmetrized: bool = False,
 ) -> tuple[list[Any], list[Any]]:
-    """The floating-point results of an operator on a sample, and the leaves that it was given.
+    """The results of an operator on a sample that are real or complex numbers, and the leaves that it was given.
 
     Args:
         info: The operator.
         sample: Its arguments.
         leaf: Makes a leaf of a copy of each tensor that requires grad.
         constant: Makes an argument of a copy of each other tensor.
-        complex_results: Whether complex results are meant, too.
         symmetrized: Let the operator only see what it means to read (of a symmetric matrix, say, its symmetric part).
     """
     leaves: list[Any] = []
@@ -112,7 +110,7 @@ def call(
         result = sample.output_process_fn_grad(result)
     flat, _ = tree_flatten(list(result) if isinstance(result, (tuple, list)) else [result])
     tensors = [x for x in flat if isinstance(x, (Tensor, CustomTensor))]
-    return [x for x in tensors if x.dtype.is_floating_point or (complex_results and x.dtype.is_complex)], leaves
+    return [x for x in tensors if x.dtype.is_floating_point or x.dtype.is_complex], leaves
 
 
 def tracked(value: Tensor) -> CustomTensor:
@@ -216,7 +214,7 @@ class Reverse(Column):
         if dtype.is_complex:
             self.name = f"complex_{self.name}"
             self.heading = f"complex, {self.heading}"
-            self.about += ", of complex numbers"
+            self.about += "; of complex numbers"
             self.most = 1
 
     def applies(self, info: OpInfo) -> bool:
@@ -243,7 +241,7 @@ class Reverse(Column):
 
     def reference(self, info: OpInfo, sample: SampleInput) -> Any:
         try:
-            outputs, leaves = call(info, sample, Tensor.requires_grad_, complex_results=self.dtype.is_complex)
+            outputs, leaves = call(info, sample, Tensor.requires_grad_)
             if not leaves or not any(x.requires_grad for x in outputs):
                 return None
             return outputs, self.derivatives(outputs, leaves, torch.autograd.grad)
@@ -252,9 +250,9 @@ class Reverse(Column):
 
     def compare(self, info: OpInfo, sample: SampleInput, expected: Any) -> None:
         with AutogradGraph():
-            outputs, leaves = call(info, sample, tracked, complex_results=self.dtype.is_complex)
+            outputs, leaves = call(info, sample, tracked)
             if len(outputs) != len(expected[0]):
-                raise AssertionError(f"{len(outputs)} floating-point outputs instead of {len(expected[0])}")
+                raise AssertionError(f"{len(outputs)} outputs instead of {len(expected[0])}")
             orders = self.derivatives(outputs, leaves, grad)
         rtol = LOOSER.get(info.name, 1e-9)
         for number, (ours, theirs) in enumerate(zip(outputs, expected[0], strict=True)):

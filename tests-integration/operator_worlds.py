@@ -25,7 +25,7 @@ from neuronix.autograd.errors import NeuronixError
 
 
 class Function:
-    """An operator on a sample as a function of its leaves, which returns its floating-point results."""
+    """An operator on a sample as a function of its leaves, which returns its results that are numbers."""
 
     def __init__(self, info: OpInfo, sample: SampleInput, *, symmetrized: bool = False) -> None:
         self.info, self.sample, self.symmetrized = info, sample, symmetrized
@@ -94,7 +94,7 @@ class Vectorized(Column):
             stacked = [torch.stack(same) for same in zip(*rows, strict=True)]
 
             def total(*leaves: Tensor) -> Any:
-                return sum((x * w).sum() for x, w in zip(function(*leaves), given, strict=True))
+                return sum((x * w).sum().real for x, w in zip(function(*leaves), given, strict=True))
 
             torch.vmap(torch.func.grad(total, argnums=tuple(range(len(stacked)))))(*stacked)
         except (RuntimeError, NotImplementedError):  # torch itself can't
