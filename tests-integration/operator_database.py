@@ -32,6 +32,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from operator_columns import LEFT_OUT, Column, Reverse, operators
 from operator_worlds import BadInput, Forward, InPlace, Vectorized
@@ -77,8 +78,9 @@ def run(column: Column, info: OpInfo, seed: int = 0, most: int = 12) -> Outcome:
 
     Samples that torch can't do what is compared for don't count, and others are drawn instead.
     """
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed also keeps its caller's stack for every other device
     random.seed(seed)
+    np.random.seed(seed)
     drawn = column.samples(info)
     refused = (torch.autograd, torch.autograd.functional, torch.func, torch.Tensor)
     compared = 0

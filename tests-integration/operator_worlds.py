@@ -224,7 +224,8 @@ class BadInput(Column):
 
     def samples(self, info: OpInfo) -> list[Any]:
         """Each bad input, of constants and of tensors that require grad."""
-        return [(bad.sample_input, grads) for bad in info.error_inputs("cpu") for grads in (False, True)]
+        bad_inputs = list(info.error_inputs_func(info, torch.device("cpu")))
+        return [(bad.sample_input, grads) for bad in bad_inputs for grads in (False, True)]
 
     def reference(self, info: OpInfo, sample: tuple[SampleInput, bool]) -> Any:
         return self.error(info, *sample, lambda value, grads: value.requires_grad_(grads))

@@ -91,6 +91,13 @@ CASES: dict[str, Case] = {
         for reduce in ("prod", "mean", "amin")
     },
     **{
+        f"segment_reduce, {reduce}": (
+            lambda x, lengths, reduce=reduce: torch.segment_reduce(x, reduce, lengths=lengths),
+            [with_zeros(5, 3) if reduce == "prod" else real(5, 3), torch.tensor([2, 3])],
+        )
+        for reduce in ("sum", "mean", "max", "prod")
+    },
+    **{
         f"ctc_loss, {reduction}": (
             lambda logits, labels, reduction=reduction: F.ctc_loss(
                 torch.log_softmax(logits, -1), labels, (6, 5), (3, 2), reduction=reduction

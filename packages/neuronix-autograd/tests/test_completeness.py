@@ -417,6 +417,8 @@ ROWS: dict[str, Row] = {
     "gathering.take_along_dim": ("x", lambda x: torch.take_along_dim(x, PLACES, 0)),
     "gathering.put": ("xb", lambda x, b: torch.put(x, FLAT, b)),
     "gathering.take": ("x", lambda x: torch.take(x, FLAT)),
+    # segments
+    "segments.segment_reduce": ("v", lambda v: torch.segment_reduce(v, "prod", lengths=torch.tensor([1, 3]))),
     # selections
     "selections.amax": ("t", lambda t: torch.amax(t, (0, 2))),
     "selections.amin": ("t", lambda t: torch.amin(t, (0, 2), keepdim=True)),
@@ -507,6 +509,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "activations.hardsigmoid_": HARDSIGMOID,
     "activations.hardsigmoid": HARDSIGMOID,
     "conversions.half": {"second_order": False},
+    "segments.segment_reduce": {"second_order": False},  # torch has none
     "conversions.bfloat16": {"second_order": False},
     "conversions.cfloat": {"second_order": False},
 }

@@ -16,6 +16,7 @@
 | ``joining.py`` | cat, stack, split, unbind, flip, diagonal, pad, … |
 | ``indexing.py`` | x[i], x[i] = v, masked_fill, … |
 | ``gathering.py`` | gather, scatter, index_select, index_add, … |
+| ``segments.py`` | segment_reduce |
 | ``linalg.py`` | matmul, linear, dot, addmm, … |
 | ``contractions.py`` | einsum, tensordot, … |
 | ``factorizations.py`` | cholesky, lu, qr, eigh, svd, … |
@@ -42,6 +43,7 @@ from neuronix.autograd.ops import (
     linalg,
     reductions,
     running,
+    segments,
     selections,
     shapes,
     special,
@@ -63,6 +65,7 @@ from neuronix.autograd.ops.joining import *
 from neuronix.autograd.ops.linalg import *
 from neuronix.autograd.ops.reductions import *
 from neuronix.autograd.ops.running import *
+from neuronix.autograd.ops.segments import *
 from neuronix.autograd.ops.selections import *
 from neuronix.autograd.ops.shapes import *
 from neuronix.autograd.ops.special import *
@@ -85,6 +88,7 @@ __all__ = [
     *linalg.__all__,
     *reductions.__all__,
     *running.__all__,
+    *segments.__all__,
     *selections.__all__,
     *shapes.__all__,
     *special.__all__,

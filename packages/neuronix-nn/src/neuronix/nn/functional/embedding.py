@@ -213,7 +213,7 @@ def bags_of_rows_wrt_per_sample_weights(
 
 def _bag_of_each(indices: Tensor, offsets: Tensor) -> Tensor:
     """The bag in which each index is: the last one that begins at its place or before."""
-    places = torch.arange(indices.shape[0], device=indices.device, dtype=offsets.dtype)
+    places = offsets.new_zeros(1) + torch.arange(indices.shape[0], device=indices.device, dtype=offsets.dtype)
     return torch.searchsorted(offsets, places, right=True) - 1
 
 
