@@ -145,9 +145,9 @@ PREAMBLE = """\
 PyTorch ships a database of its operators, with inputs for each of them. Neuronix is run through it: each differentiable
 operator is called on PyTorch's tensors and, by the same torch function, on `CustomTensor`s, and what comes out is
 compared, in several respects. PyTorch's own differentiation is out of use meanwhile. An operator agrees if all its
-inputs do. Numbers are float64 or complex128 and equal to 1e-9, second derivatives to 1e-7. Looser are two cases:
-derivatives of what is itself in single precision, as some weights of `cov` (1e-5), and `hardsigmoid`, of which PyTorch
-takes the factor 1/6 in single precision (1e-7).
+inputs do. Numbers are float64 or complex128 and equal to 1e-9, second derivatives to 1e-7; those of `hardsigmoid`, of
+which PyTorch takes the factor 1/6 in single precision, to 1e-7. (The database has some weights of `cov` in single
+precision; here they are in double precision.)
 
 The database is that of PyTorch {version}. This page is written by
 `python tests-integration/operator_database.py --write`, and tests hold it to the truth.

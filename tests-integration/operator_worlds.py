@@ -224,7 +224,7 @@ class BadInput(Column):
 
     def samples(self, info: OpInfo) -> list[Any]:
         """Each bad input, of constants and of tensors that require grad."""
-        bad_inputs = list(info.error_inputs_func(info, torch.device("cpu")))
+        bad_inputs = list(info.error_inputs_func(info, "cpu"))
         return [(bad.sample_input, grads) for bad in bad_inputs for grads in (False, True)]
 
     def reference(self, info: OpInfo, sample: tuple[SampleInput, bool]) -> Any:
