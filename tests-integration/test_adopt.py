@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -75,7 +76,16 @@ def check_equal(module: torch.nn.Module, args: Any, kwargs: Any) -> nn.Adopted:
     return ours
 
 
-@pytest.mark.parametrize("name", torch_models.MODELS)
+# Torch computes with 1/6 in single precision (hardswish), or the model itself does (its softmax): there the kernels
+# agree with torch's to 1e-9, and the rules, which round elsewhere, to the 1e-7 of single precision.
+SINGLE_PRECISION = {"MobileNet", "Bloom"}
+
+
+def rows(names: Iterable[str]) -> list[Any]:
+    return [pytest.param(name, marks=[pytest.mark.kernels] if name in SINGLE_PRECISION else []) for name in names]
+
+
+@pytest.mark.parametrize("name", rows(torch_models.MODELS))
 def test_torch_model(name: str) -> None:
     torch.manual_seed(0)
     check_equal(*torch_models.MODELS[name]())
@@ -83,7 +93,7 @@ def test_torch_model(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "BERT GPT-2 Llama ViT T5 DistilBERT RoBERTa Mixtral Whisper CLIP Mamba Swin Bloom".split(),
+    rows("BERT GPT-2 Llama ViT T5 DistilBERT RoBERTa Mixtral Whisper CLIP Mamba Swin Bloom".split()),
 )
 def test_hugging_face_model(name: str) -> None:
     import hugging_face_models
@@ -135,6 +145,7 @@ class MixedPrecision(torch.nn.Module):
             return torch.nn.functional.cross_entropy(scores.float(), y)
 
 
+@pytest.mark.kernels  # the rules round each of their steps to bfloat16, the kernels only their result
 def test_autocast_casts_as_in_torch() -> None:
     """The casts are recorded.
 

@@ -29,6 +29,7 @@ def test_the_meter_counts_each_storage_once_and_forgets_it_when_it_is_gone() -> 
     assert z.shape == (10,)
 
 
+@pytest.mark.kernels  # the rules alone keep more intermediate values: that is what the kernels are for
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet", "gpt"])
 def test_a_training_step_takes_no_more_than_pytorchs(name: str) -> None:
     workload = workloads.SMALL[name]

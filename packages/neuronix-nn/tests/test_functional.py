@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.testing import assert_close
 
 from neuronix.autograd import CustomTensor, grad, rules_only
 from neuronix.autograd.testing import check_against_finite_differences
@@ -841,3 +843,22 @@ def test_vmap_goes_through_the_rules() -> None:
     together = torch.vmap(gradient)(x)
     for one, image in zip(together, x, strict=True):
         torch.testing.assert_close(one, gradient(image), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("rules", [False, True], ids=["kernels", "rules"])
+def test_gradients_of_mixed_types_go_back_in_their_own(rules: bool) -> None:
+    """Normalisation under autocast: half precision in, single-precision weights; a product follows on the way back."""
+    values, weight, matrix = torch.randn(3, 4), torch.rand(4) + 0.5, torch.randn(4, 4, dtype=torch.bfloat16)
+    leaves = [CustomTensor(leaf.clone(), requires_grad=True) for leaf in (values.bfloat16(), weight)]
+    reference = [leaf.clone().requires_grad_() for leaf in (values.bfloat16(), weight)]
+    result = functional.layer_norm(leaves[0] @ matrix, (4,), leaves[1], leaves[1])
+    expected = F.layer_norm(reference[0] @ matrix, (4,), reference[1], reference[1])
+    assert result.dtype is expected.dtype is torch.bfloat16
+    with rules_only() if rules else nullcontext():
+        result.float().square().sum().backward()
+    expected.float().square().sum().backward()
+    for ours, theirs in zip(leaves, reference, strict=True):
+        assert theirs.grad is not None
+        assert ours.grad.dtype is theirs.grad.dtype
+        # numbers of 8 bits, which the rule rounds after each of its steps
+        assert_close(ours.grad, theirs.grad, rtol=2**-5, atol=2**-5 * float(theirs.grad.abs().max()))

@@ -102,7 +102,10 @@ def _record(op: Primitive) -> list[str]:
         lines += _parent(op, name)
     singles = [name for name in names if not op.takes_list(name)]
     lists = [name for name in names if op.takes_list(name)]
-    restores = [*(f"{name}_restore" for name in singles), *(f"*{name}_restores" for name in lists)]
+    restores = [f"{name}_restore" for name in singles]
+    if not op.broadcasts:  # its types are mixed: a rule may give the gradient of any argument in any of them
+        restores = [f"{name}_parent and ({name}_parent.shape, {name}_parent.dtype)" for name in singles]
+    restores += [f"*{name}_restores" for name in lists]
     changed = [*(f"{name}_restore" for name in singles), *(f"any({name}_restores)" for name in lists)]
     node = f"{class_name(op)}()"
     if op.holomorphic:
