@@ -112,6 +112,33 @@ def sampled(sizes: Sizes) -> list[Tensor]:
     return [images(sizes), 1.2 * (2 * torch.rand(sizes.batch, sizes.pixels, sizes.pixels, 2) - 1)]
 
 
+def sequences(gates: int, parts: int) -> Callable[[Sizes], list[Tensor]]:
+    """Sequences, the parts of the first state, and the parameters of a layer with so many gates."""
+
+    def inputs(sizes: Sizes) -> list[Tensor]:
+        x, *others = one_step(gates, parts)(sizes)
+        states, weights = [part.unsqueeze(0) for part in others[:parts]], others[parts:]
+        return [torch.randn(sizes.pixels, *x.shape), *states, *weights]
+
+    return inputs
+
+
+def one_step(gates: int, parts: int) -> Callable[[Sizes], list[Tensor]]:
+    """The same for a single step."""
+
+    def inputs(sizes: Sizes) -> list[Tensor]:
+        size = 2 * sizes.channels
+        batch = [torch.randn(sizes.batch, size) for _ in range(1 + parts)]
+        return [*batch, *(torch.randn(gates * size, *shape) / size**0.5 for shape in [(size,), (size,), (), ()])]
+
+    return inputs
+
+
+def network(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The outputs of a recurrent network of one layer, in one direction."""
+    return lambda x, h, *parameters: call(x, h, parameters, True, 1, 0.0, True, False, False)[0]
+
+
 # By the file and the name of the operation.
 SAMPLES: dict[str, Sample] = {
     "activations.relu": on_matrix(ops.relu),
@@ -132,6 +159,15 @@ SAMPLES: dict[str, Sample] = {
     "convolution.convolution_": Sample(lambda x, w, b: F.conv2d(x, w, b, padding=1), convolved),
     "pooling.max_pool": Sample(lambda x: F.max_pool2d(x, 2), lambda sizes: [images(sizes)]),
     "sampling.grid_sampler_": Sample(lambda x, grid: F.grid_sample(x, grid, align_corners=False), sampled),
+    "elman.elman_layer": Sample(network(F.rnn_tanh), sequences(gates=1, parts=1)),
+    "gru.gru_layer": Sample(network(F.gru), sequences(gates=3, parts=1)),
+    "gru.gru_update": Sample(F.gru_cell, one_step(gates=3, parts=1)),
+    "lstm.lstm_layer": Sample(
+        lambda x, h, c, *parameters: network(F.lstm)(x, (h, c), *parameters), sequences(gates=4, parts=2)
+    ),
+    "lstm.lstm_update": Sample(
+        lambda x, h, c, *parameters: F.lstm_cell(x, (h, c), *parameters)[0], one_step(gates=4, parts=2)
+    ),
     "normalization.batch_norm_training": Sample(
         lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
         lambda sizes: normalized(sizes.channels, images(sizes)),

@@ -130,6 +130,37 @@ def test_twenty_steps_give_the_state_of_twenty_eager_ones(model: str, optimizer:
     assert run.compilations <= 2
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("RNN", torch.float64), ("GRU", torch.float64), ("LSTM", torch.float32)], ids=str
+)
+def test_recurrent_networks(name: str, dtype: torch.dtype) -> None:
+    """In single precision an LSTM's eager step takes oneDNN's kernels, which a traced one doesn't."""
+    tolerance = FLOAT64 if dtype is torch.float64 else {"rtol": 1e-5, "atol": 1e-5}
+
+    def made() -> tuple[Any, Any, Any]:
+        torch.manual_seed(0)
+        model = getattr(nn, name)(3, 4, dtype=dtype)
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+        def step(x: torch.Tensor) -> CustomTensor:
+            optimizer.zero_grad()
+            loss = model(x)[0].square().sum()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return model, optimizer, step
+
+    ours, optimizer, step = made()
+    plain, _, plain_step = made()
+    run = compile(step, state=(ours, optimizer), backend="aot_eager")
+    for _ in range(3):
+        x = torch.randn(3, 2, 3, dtype=dtype)
+        assert_close(run(x).data, plain_step(x).data, **tolerance)
+    assert_same(dict(ours.state_dict()), dict(plain.state_dict()), **tolerance)
+    assert run.compilations <= 2
+
+
 @pytest.mark.parametrize("model", ["mlp", "gpt"])
 def test_single_precision(model: str) -> None:
     check_single_precision(model, "aot_eager")

@@ -8,29 +8,39 @@ from typing import Any
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from neuronix import nn
-from neuronix.autograd import CustomTensor, rules_only, tensor
+from neuronix.autograd import CustomTensor, grad, no_grad, rules_only, tensor
 from neuronix.autograd.errors import ArgumentError, ShapeError
 from neuronix.nn.errors import LayerArgumentError, ModuleTypeError
+from neuronix.nn.functional.recurrence import onednn
 from neuronix.nn.utils import rnn
 
 LENGTHS = {"sorted": [5, 3, 3, 1], "equal": [4, 4, 4], "unsorted": [1, 5, 2, 5], "one": [3]}
 KINDS = ["RNN", "GRU", "LSTM"]
 
 
-def both(name: str, *args: Any, **kwargs: Any) -> tuple[Any, Any, dict[str, tuple[Any, Any]]]:
+def both(
+    name: str, *args: Any, dtype: torch.dtype = torch.float64, **kwargs: Any
+) -> tuple[Any, Any, dict[str, tuple[Any, Any]]]:
     """Ours and torch's with the same parameters, and these in pairs."""
     torch.manual_seed(0)
-    ours = getattr(nn, name)(*args, **kwargs, dtype=torch.float64)
+    ours = getattr(nn, name)(*args, **kwargs, dtype=dtype)
     torch.manual_seed(0)
-    theirs = getattr(torch.nn, name)(*args, **kwargs, dtype=torch.float64)
+    theirs = getattr(torch.nn, name)(*args, **kwargs, dtype=dtype)
     expected = dict(theirs.named_parameters())
     return ours, theirs, {key: (value, expected[key]) for key, value in ours.named_parameters()}
 
 
 def double(*shape: int) -> torch.Tensor:
     return torch.randn(shape, dtype=torch.float64, requires_grad=True)
+
+
+def gradients(output: Any, leaves: Any, *given: Any, **options: Any) -> list[torch.Tensor]:
+    """The plain values of `grad`, of leaves that all have one."""
+    return [found.data for found in grad(output, leaves, *given, **options) if found is not None]
 
 
 def packed_run(module: Any, library: Any, lengths: list[int], in_order: bool) -> Callable[..., Any]:
@@ -97,6 +107,178 @@ def test_rules_alone_give_the_same(name: str) -> None:
         ours(x.detach())[0].sum().backward()
     for received, expected in parameters.values():
         torch.testing.assert_close(received.grad, expected.grad, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_outputs_may_be_changed_in_place(name: str) -> None:
+    """No derivative reads the outputs that a user holds, here as in torch's own loop."""
+    ours, theirs, parameters = both(name, 3, 4)
+    x = double(5, 2, 3)
+    for library_output in (ours(x.detach())[0], theirs(x)[0]):
+        library_output += 1
+        library_output.square().sum().backward()
+    for received, expected in parameters.values():
+        torch.testing.assert_close(received.grad, expected.grad, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_one_gradient_alone(name: str) -> None:
+    """Each is what it is beside the others, though only one sequence's state at the end is used."""
+    ours, _, _ = both(name, 3, 4, bidirectional=True)
+    x = CustomTensor(double(5, 2, 3).detach(), requires_grad=True)
+    leaves = [x, *ours.parameters()]
+    together = gradients(_last_state(ours, x), leaves)
+    for leaf in leaves:
+        leaf.requires_grad = False
+    for leaf, expected in zip(leaves, together, strict=True):
+        leaf.requires_grad = True
+        (alone,) = gradients(_last_state(ours, x), leaf)
+        leaf.requires_grad = False
+        torch.testing.assert_close(alone, expected, rtol=1e-12, atol=1e-14)
+
+
+def _last_state(module: Any, x: Any) -> Any:
+    state = module(x)[1]
+    return (state[1] if isinstance(module, nn.LSTM) else state)[-1, 1].sum()
+
+
+# An LSTM by oneDNN
+
+
+def single(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, requires_grad=True)
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the functions of ``onednn.py`` that have computed something since."""
+    names: list[str] = []
+
+    def observed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            names.append(name)
+            return function(*args)
+
+        return call
+
+    for name in ("lstm", "lstm_backward"):
+        monkeypatch.setattr(onednn, name, observed(name, getattr(onednn, name)))
+    return names
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"bias": False}, {"num_layers": 2, "bidirectional": True}, {"batch_first": True, "bidirectional": True}],
+    ids=str,
+)
+def test_onednn_gives_what_torch_gives(
+    options: dict[str, Any], ran: list[str], check_against_torch: Callable[..., None]
+) -> None:
+    ours, theirs, parameters = both("LSTM", 3, 4, dtype=torch.float32, **options)
+    directions = ours.num_layers * (2 if ours.bidirectional else 1)
+    x = single(5, 2, 3)
+    batch = 5 if ours.batch_first else 2
+    for given in ([], [single(directions, batch, 4), single(directions, batch, 4)]):
+        ran.clear()
+        check_against_torch(
+            lambda x, *hx: ours(x, hx or None),
+            x,
+            *given,
+            torch_function=lambda x, *hx: theirs(x, hx or None),
+            parameters=parameters,
+        )
+        assert ran[: 2 * directions] == ["lstm"] * directions + ["lstm_backward"] * directions  # the plain pass
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("used", [[0], [1], [2], [0, 2]], ids=str)
+def test_onednn_with_results_that_nobody_uses(used: list[int], ran: list[str]) -> None:
+    ours, theirs, parameters = both("LSTM", 3, 4, dtype=torch.float32)
+    x = single(5, 2, 3)
+    for module in (ours, theirs):
+        out, (h, c) = module(x.detach())
+        sum((out, h, c)[place].square().sum() for place in used).backward()
+    assert ran == ["lstm", "lstm_backward"]
+    for received, expected in parameters.values():
+        torch.testing.assert_close(received.grad, expected.grad, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.kernels
+@pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN")  # torch's flags() sets another one, too
+def test_without_onednn_the_steps_give_the_same(ran: list[str]) -> None:
+    ours, _, _ = both("LSTM", 3, 4, dtype=torch.float32)
+    x = tensor(torch.randn(5, 2, 3), requires_grad=True)
+    leaves = [x, *ours.parameters()]
+    expected = gradients(ours(x)[0].square().sum(), leaves)
+    assert ran == ["lstm", "lstm_backward"]
+    with torch.backends.mkldnn.flags(enabled=False):
+        by_steps = gradients(ours(x)[0].square().sum(), leaves)
+    assert len(ran) == 2
+    with torch.no_grad():  # it then leaves no workspace
+        without_workspace = gradients(ours(x)[0].square().sum(), leaves)
+    assert ran[2:] == ["lstm"]
+    with no_grad():
+        value = ours(x)[0]
+    assert ran[3:] == ["lstm"]
+    torch.testing.assert_close(value.data, ours(x)[0].data, rtol=1e-6, atol=1e-6)
+    for found in (by_steps, without_workspace):
+        for received, wanted in zip(found, expected, strict=True):
+            torch.testing.assert_close(received, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.kernels
+def test_where_onednn_cant_go_the_steps_do(ran: list[str]) -> None:
+    """Many examples at once, a traced program, tensors without memory, sequences of different lengths, projections."""
+    ours, _, _ = both("LSTM", 3, 4, dtype=torch.float32)
+    examples = torch.randn(3, 5, 2, 3)
+
+    def gradient(values: torch.Tensor) -> torch.Tensor:
+        x = CustomTensor(values, requires_grad=True)
+        return gradients(ours(x)[0].square().sum(), x)[0]
+
+    one_by_one = torch.stack([gradient(example) for example in examples])
+    ran.clear()
+    torch.testing.assert_close(torch.vmap(gradient)(examples), one_by_one, rtol=1e-5, atol=1e-5)
+    traced: Any = make_fx(gradient)(examples[0])
+    torch.testing.assert_close(traced(examples[1]), one_by_one[1], rtol=1e-5, atol=1e-5)
+    assert not any("mkldnn" in str(node.target) for node in traced.graph.nodes)
+    with FakeTensorMode():
+        fake = nn.LSTM(3, 4)
+        out, _ = fake(torch.empty(5, 2, 3))
+        out.sum().backward()
+    assert out.shape == (5, 2, 4)
+    assert all(p.grad is not None and p.grad.shape == p.shape for p in fake.parameters())
+    ours(rnn.pack_sequence([torch.randn(3, 3), torch.randn(2, 3)]))[0].data.sum().backward()
+    nn.LSTM(3, 4, proj_size=2)(examples[0])[0].sum().backward()
+    assert ran == []
+
+
+@pytest.mark.kernels
+def test_gradients_of_many_examples_at_once_behind_onednn(ran: list[str]) -> None:
+    ours, _, _ = both("LSTM", 3, 4, dtype=torch.float32)
+    x = tensor(torch.randn(5, 2, 3), requires_grad=True)
+    out = ours(x)[0]
+
+    def pullback(gradient: torch.Tensor) -> torch.Tensor:
+        return gradients(out, x, gradient, retain_graph=True)[0]
+
+    incoming = torch.randn(3, 5, 2, 4)
+    together = torch.vmap(pullback)(incoming)
+    assert ran == ["lstm"]
+    torch.testing.assert_close(together, torch.stack([pullback(g) for g in incoming]), rtol=1e-5, atol=1e-5)
+    assert ran == ["lstm", *["lstm_backward"] * 3]
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_shapes_that_dont_fit_never_reach_onednn(place: int, ran: list[str]) -> None:
+    """Its kernels read memory without looking at shapes."""
+    shapes = [(5, 2, 3), (1, 2, 4), (1, 2, 4), (16, 3), (16, 4), (16,), (16,)]
+    shapes[place] = (*shapes[place][:-1], shapes[place][-1] + 1)
+    x, h, c, *weights = (torch.zeros(shape) for shape in shapes)
+    with pytest.raises(ShapeError):
+        nn.functional.lstm(x, (h, c), weights, True, 1, 0.0, True, False, False)
+    assert ran == []
 
 
 @pytest.mark.parametrize("name", [*KINDS, "RNNCell", "GRUCell", "LSTMCell"])

@@ -1,4 +1,4 @@
-"""Recurrent layers.  What a step computes stands in ``functional/recurrent.py``; here are parameters and checks."""
+"""Recurrent layers.  What a step computes stands in ``functional/recurrence/``; here are parameters and checks."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ Importing this package also makes ``torch.nn.functional.conv2d`` and its sisters
 | ``sampling.py`` | `grid_sample` |
 | ``attention.py`` | `scaled_dot_product_attention`, `multi_head_attention_forward` |
 | ``recurrent.py``, ``packing.py`` | `lstm`, `gru`, `rnn_tanh`, `rnn_relu`, their single steps, and packed sequences |
+| ``recurrence/`` | what one recurrent layer computes in one direction |
 | ``pooling_variants.py`` | power means, maxima at random places, and the way back from maxima |
 | ``channel_normalization.py`` | `group_norm`, `instance_norm`, `rms_norm`, `local_response_norm` |
 | ``upsampling.py`` | `interpolate` |

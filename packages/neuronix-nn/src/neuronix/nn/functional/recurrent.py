@@ -1,11 +1,6 @@
-"""Recurrent networks: a cell says how one step changes the state, and `sweep` takes it along a sequence.
+"""Recurrent networks: layers and directions put together, as torch's functions have them, and single steps.
 
-A sequence is handed over as *rows*: those of the first time, then those of the second, and so on, with the number of
-rows at each time beside them (``batch_sizes``).  A batch of equally long sequences has the same number at all times; in
-a packed one the numbers fall, because the longest sequence stands first.  So there is one loop for both.
-
-What the cells have in common is W_ih · x + b_ih, which doesn't depend on the state: it is computed for all times in one
-product, and a step adds what comes from the state.
+What one layer computes in one direction, and its derivative, stand in ``recurrence/``.
 """
 
 from __future__ import annotations
@@ -15,15 +10,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor
 
-from neuronix.autograd import CustomTensor, composite, ops
+from neuronix.autograd import CustomTensor, composite, is_grad_enabled, ops
 from neuronix.autograd.errors import ShapeError
 from neuronix.nn.functional.dropout import dropout
+from neuronix.nn.functional.recurrence import State, elman_layer, gru_layer, gru_update, lstm_layer, lstm_update
 from neuronix.nn.tensor_like import TensorLike
 
 __all__ = ["gru", "gru_cell", "lstm", "lstm_cell", "rnn_relu", "rnn_relu_cell", "rnn_tanh", "rnn_tanh_cell"]
-
-State: TypeAlias = tuple[Any, ...]
-"""(h,), or (h, c) of an LSTM; each (rows, size)."""
 
 
 class Weights(NamedTuple):
@@ -36,88 +29,38 @@ class Weights(NamedTuple):
     hr: TensorLike | None = None  # (projection, hidden), of an LSTM whose h is projected
 
 
-Step: TypeAlias = Callable[[Any, State, Weights], State]
-"""From W_ih · x + b_ih and the state to the next state."""
+Layer: TypeAlias = Callable[[Any, State, Weights, list[int], bool], tuple[Any, ...]]
+"""From the input's rows, the first state, the parameters, how many rows there are at each time, and whether it goes
+backwards, to the outputs' rows and the parts of the final state."""
 
 
-# Steps
+def _elman_layer(relu: bool) -> Layer:
+    def layer(rows: Any, state: State, weights: Weights, batch_sizes: list[int], reverse: bool) -> tuple[Any, ...]:
+        outputs, h = elman_layer(rows, *weights[:4], *state, batch_sizes, reverse, relu, _place_for_steps())
+        return outputs, h
+
+    return layer
 
 
-def tanh_step(projected: Any, state: State, weights: Weights) -> State:
-    """Elman's step: h' = tanh(W_ih x + b_ih + W_hh h + b_hh)."""
-    return (ops.tanh(projected + ops.linear(state[0], weights.hh, weights.bias_hh)),)
+def _gru_layer(rows: Any, state: State, weights: Weights, batch_sizes: list[int], reverse: bool) -> tuple[Any, ...]:
+    outputs, h = gru_layer(rows, *weights[:4], *state, batch_sizes, reverse, _place_for_steps())
+    return outputs, h
 
 
-def relu_step(projected: Any, state: State, weights: Weights) -> State:
-    """The same with relu: h' = relu(W_ih x + b_ih + W_hh h + b_hh)."""
-    return (ops.relu(projected + ops.linear(state[0], weights.hh, weights.bias_hh)),)
+def _lstm_layer(rows: Any, state: State, weights: Weights, batch_sizes: list[int], reverse: bool) -> tuple[Any, ...]:
+    outputs, h, c = lstm_layer(rows, *weights[:4], *state, weights.hr, batch_sizes, reverse, _place_for_steps())
+    return outputs, h, c
 
 
-def lstm_step(projected: Any, state: State, weights: Weights) -> State:
-    """An LSTM's step: c' = σ(f) · c + σ(i) · tanh(g) and h' = σ(o) · tanh(c'), projected by W_hr if there is one."""
-    h, c = state
-    gates = projected + ops.linear(h, weights.hh, weights.bias_hh)
-    i, f, g, o = ops.chunk(gates, 4, -1)
-    c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
-    h = ops.sigmoid(o) * ops.tanh(c)
-    return (h if weights.hr is None else ops.linear(h, weights.hr)), c
-
-
-def gru_step(projected: Any, state: State, weights: Weights) -> State:
-    """A GRU's step: h' = (1 − z) · n + z · h with n = tanh(x_n + r · h_n), r = σ(x_r + h_r) and z = σ(x_z + h_z)."""
-    (h,) = state
-    hidden = weights.hh.shape[1]
-    x_gates, x_n = ops.split(projected, [2 * hidden, hidden], -1)
-    h_gates, h_n = ops.split(ops.linear(h, weights.hh, weights.bias_hh), [2 * hidden, hidden], -1)
-    r, z = ops.chunk(ops.sigmoid(x_gates + h_gates), 2, -1)
-    n = ops.tanh(x_n + r * h_n)
-    return (n + z * (h - n),)
-
-
-# Along a sequence
-
-
-def sweep(
-    step: Step, rows: Any, batch_sizes: Sequence[int], initial: State, weights: Weights, reverse: bool
-) -> tuple[Any, State]:
-    """One layer in one direction.
-
-    Args:
-        step: The cell.
-        rows: (sum of batch_sizes, input), time by time.
-        batch_sizes: How many of the sequences go on at each time; they never grow.
-        initial: The state before the first step, a row for each sequence.
-        weights: The parameters.
-        reverse: Whether it goes from the last time to the first.
-
-    Returns:
-        The outputs h in the order of ``rows``, and the state of each sequence after its last step.
-    """
-    projected = ops.split(ops.linear(rows, weights.ih, weights.bias_ih), list(batch_sizes))
-    times = range(len(batch_sizes))
-    outputs: list[Any] = [None] * len(batch_sizes)
-    finished: list[State] = []
-    live = 0 if reverse else len(initial[0])
-    state = tuple(part[:0] for part in initial) if reverse else initial
-    for time in reversed(times) if reverse else times:
-        size = batch_sizes[time]
-        if size < live:  # forwards, the shortest sequences end
-            finished.append(tuple(part[size:] for part in state))
-            state = tuple(part[:size] for part in state)
-        elif size > live:  # backwards, they begin
-            begun = tuple(part[live:size] for part in initial)
-            state = tuple(ops.cat([old, new]) for old, new in zip(state, begun, strict=True)) if live else begun
-        live = size
-        state = step(projected[time], state, weights)
-        outputs[time] = state[0]
-    final = tuple(ops.cat(list(parts)) for parts in zip(state, *reversed(finished), strict=True)) if finished else state
-    return ops.cat(outputs), final
+def _place_for_steps() -> list[Tensor] | None:
+    """Where a layer keeps its steps for its kernel, if it is recorded."""
+    return [] if is_grad_enabled() else None
 
 
 def stacked(
-    step: Step,
+    one_layer: Layer,
     rows: Any,
-    batch_sizes: Sequence[int],
+    batch_sizes: list[int],
     initial: Sequence[Any],
     parameters: Sequence[Any],
     *,
@@ -130,9 +73,9 @@ def stacked(
     """All layers and directions: each layer reads the outputs of the one below, both directions side by side.
 
     Args:
-        step: The cell.
-        rows: The input, as for `sweep`.
-        batch_sizes: As for `sweep`.
+        one_layer: Computes one of them.
+        rows: The input, time by time (see ``recurrence/``).
+        batch_sizes: How many rows there are at each time.
         initial: The parts of the state, each (layers · directions, sequences, size).
         parameters: Those of each layer and direction, one after the other, in torch's order.
         has_biases: Whether biases are among them.
@@ -155,9 +98,9 @@ def stacked(
         for direction in range(directions):
             place = layer * directions + direction
             weights = _weights(parameters[place * count : (place + 1) * count], has_biases)
-            out, final = sweep(step, rows, batch_sizes, states[place], weights, reverse=direction == 1)
+            out, *final = one_layer(rows, states[place], weights, batch_sizes, direction == 1)
             outputs.append(out)
-            finals.append(final)
+            finals.append(tuple(final))
         rows = ops.cat(outputs, -1) if bidirectional else outputs[0]
     return rows, *(ops.stack(list(parts)) for parts in zip(*finals, strict=True))
 
@@ -169,7 +112,7 @@ def _weights(parameters: Sequence[Any], has_biases: bool) -> Weights:
     return Weights(ih, hh, *biases, *projection)
 
 
-def _run(step: Step, parts: int, args: Sequence[Any], options: dict[str, Any]) -> tuple[Any, ...]:
+def _run(one_layer: Layer, parts: int, args: Sequence[Any], options: dict[str, Any]) -> tuple[Any, ...]:
     """A recurrent network with torch's two lists of arguments; see `lstm`."""
     names = ["has_biases", "num_layers", "dropout", "train", "bidirectional"]
     # Of packed sequences hx comes third, after batch_sizes: a tensor stands where otherwise a list does.
@@ -189,7 +132,7 @@ def _run(step: Step, parts: int, args: Sequence[Any], options: dict[str, Any]) -
             raise ShapeError(f"expected a sequence of at least one step, got input of shape {tuple(input.shape)}")
         batch_sizes = [batch] * times
         rows = ops.reshape(rows, (times * batch, rows.shape[2]))
-    rows, *final = stacked(step, rows, batch_sizes, initial, parameters, **settings)
+    rows, *final = stacked(one_layer, rows, batch_sizes, initial, parameters, **settings)
     if not packed:
         rows = ops.reshape(rows, (times, batch, rows.shape[-1]))
         rows = ops.transpose(rows, 0, 1) if batch_first else rows
@@ -219,7 +162,7 @@ def lstm(*args: Any, **kwargs: Any) -> tuple[Any, Any, Any]:
     References:
         Hochreiter & Schmidhuber 1997, Long short-term memory; Gers et al. 2000, Learning to forget (the gate f).
     """
-    output, h, c = _run(lstm_step, 2, args, kwargs)
+    output, h, c = _run(_lstm_layer, 2, args, kwargs)
     return output, h, c
 
 
@@ -241,7 +184,7 @@ def gru(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
     References:
         Cho et al. 2014, Learning phrase representations using RNN encoder–decoder, with the reset gate inside W_hh h.
     """
-    output, h = _run(gru_step, 1, args, kwargs)
+    output, h = _run(_gru_layer, 1, args, kwargs)
     return output, h
 
 
@@ -259,7 +202,7 @@ def rnn_tanh(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
     References:
         Elman 1990, Finding structure in time.
     """
-    output, h = _run(tanh_step, 1, args, kwargs)
+    output, h = _run(_elman_layer(relu=False), 1, args, kwargs)
     return output, h
 
 
@@ -274,14 +217,15 @@ def rnn_relu(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
     Returns:
         The outputs of the last layer, and the final h.
     """
-    output, h = _run(relu_step, 1, args, kwargs)
+    output, h = _run(_elman_layer(relu=True), 1, args, kwargs)
     return output, h
 
 
 # Single steps
 
 
-def _one_step(step: Step, input: Any, state: State, ih: Any, hh: Any, bias_ih: Any, bias_hh: Any) -> State:
+def _projected(input: Any, state: State, ih: Any, hh: Any, bias_ih: Any, bias_hh: Any) -> tuple[Any, Any]:
+    """W_ih x + b_ih and W_hh h + b_hh."""
     size = hh.shape[1]
     if input.shape[-1] != ih.shape[1]:
         raise ShapeError(f"input has inconsistent input_size: got {input.shape[-1]} expected {ih.shape[1]}")
@@ -292,7 +236,7 @@ def _one_step(step: Step, input: Any, state: State, ih: Any, hh: Any, bias_ih: A
             raise ShapeError(
                 f"Input batch size {tuple(input.shape[:-1])} doesn't match {name} batch size {tuple(part.shape[:-1])}"
             )
-    return step(ops.linear(input, ih, bias_ih), state, Weights(ih, hh, bias_ih, bias_hh))
+    return ops.linear(input, ih, bias_ih), ops.linear(state[0], hh, bias_hh)
 
 
 @composite(names="torch.lstm_cell")
@@ -316,7 +260,8 @@ def lstm_cell(
         ShapeError: If the shapes don't fit.
     """
     h, c = hx
-    h, c = _one_step(lstm_step, input, (h, c), w_ih, w_hh, b_ih, b_hh)
+    x_gates, h_gates = _projected(input, (h, c), w_ih, w_hh, b_ih, b_hh)
+    h, c = lstm_update(x_gates + h_gates, c)
     return h, c
 
 
@@ -338,7 +283,7 @@ def gru_cell(input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: 
     Raises:
         ShapeError: If the shapes don't fit.
     """
-    return _one_step(gru_step, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
+    return gru_update(*_projected(input, (hx,), w_ih, w_hh, b_ih, b_hh), hx)
 
 
 @composite(names="torch.rnn_tanh_cell")
@@ -359,7 +304,8 @@ def rnn_tanh_cell(input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b
     Raises:
         ShapeError: If the shapes don't fit.
     """
-    return _one_step(tanh_step, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
+    x_gate, h_gate = _projected(input, (hx,), w_ih, w_hh, b_ih, b_hh)
+    return ops.tanh(x_gate + h_gate)
 
 
 @composite(names="torch.rnn_relu_cell")
@@ -380,4 +326,5 @@ def rnn_relu_cell(input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b
     Raises:
         ShapeError: If the shapes don't fit.
     """
-    return _one_step(relu_step, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
+    x_gate, h_gate = _projected(input, (hx,), w_ih, w_hh, b_ih, b_hh)
+    return ops.relu(x_gate + h_gate)
