@@ -35,7 +35,7 @@ FUNCTIONS = {
     "max_pool3d_with_indices": "max_pool3d(return_indices=True)",
     "native_channel_shuffle": "channel_shuffle",
     "rrelu_": "rrelu(inplace=True)",
-    "grouped_mm": "a kernel of matrices of several sizes, for GPUs",
+    "grouped_mm": "torch's takes CustomTensors: it calls torch._grouped_mm",
     "scaled_grouped_mm": "a kernel of low precision, for GPUs",
     "scaled_mm": "a kernel of low precision, for GPUs",
 }

@@ -255,6 +255,7 @@ ROWS: dict[str, Row] = {
     "shapes.as_strided_scatter": ("xb", lambda x, b: torch.as_strided_scatter(x, b, (3,), (2,), 1), every_other),
     "shapes.as_strided": ("x", lambda x: torch.as_strided(x, (2, 3), (4, 1), 1)),
     "shapes.windows": ("v", lambda v: v.unfold(0, 2, 1)),
+    "shapes.windows_added": ("x", lambda x: torch.ops.aten.unfold_backward(x, [9], 0, 4, 2)),
     # conversions
     "conversions.as_strided_copy": ("x", lambda x: torch.as_strided_copy(x, (2, 3), (4, 1), 1)),
     "conversions.clone": ("x", torch.clone),
@@ -403,6 +404,11 @@ ROWS: dict[str, Row] = {
     # gathering
     "gathering.index_select": ("x", lambda x: torch.index_select(x, 0, ROWS_)),
     "gathering.index_add": ("xy", lambda x, y: torch.index_add(x, 0, ROWS_, y, alpha=2)),
+    "gathering.bincount": (
+        "v",
+        lambda v: torch.bincount(torch.tensor([2, 0, 2, 1]), v, 5),
+        lambda v: torch.zeros(5, dtype=v.dtype).index_add(0, torch.tensor([2, 0, 2, 1]), v),  # torch has no gradient
+    ),
     "gathering.index_copy": ("xy", lambda x, y: torch.index_copy(x, 0, ROWS_[:2], y[:2])),
     "gathering.index_fill": ("xs", lambda x, s: torch.index_fill(x, 0, ROWS_, s)),
     "gathering.gather": ("x", lambda x: torch.gather(x, 0, PLACES)),
@@ -516,6 +522,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 # What has no row, and why.
 WITHOUT_ROW = {
+    **dict.fromkeys(
+        ["linalg.grouped_mm", "linalg.grouped_mm_"], "torch has it in single precision only: see ops/test_linalg.py"
+    ),
+    "linalg.sparse_mm": "its first argument is sparse: see ops/test_linalg.py",
     "conversions.cuda": "needs another device than this test can count on",
     "gathering.sparse_scatter": "its result is sparse: see test_sparse.py",
     "conversions.empty_like": "its values are whatever stood in memory",
@@ -524,6 +534,10 @@ WITHOUT_ROW = {
     "conversions.rand_like": "its values are random",
     "elementwise.bernoulli": "its values are random: see test_fallback.py",
     "elementwise.normal": "its values are random: see test_fallback.py",
+    **dict.fromkeys(
+        [f"random_numbers.{name}" for name in ("poisson", "standard_gamma")],
+        "its values are random: see ops/test_random_numbers.py",
+    ),
     "conversions.randn_like": "its values are random",
     **dict.fromkeys(
         [

@@ -171,6 +171,39 @@ def test_einsum_of_one_operand_and_its_axes(check_against_torch: Callable[..., N
     )
 
 
+@pytest.mark.parametrize("product", [torch.sparse.mm, torch.spmm, torch.mm, torch.matmul])
+def test_products_with_a_sparse_constant(check_against_torch: Callable[..., None], product: Callable[..., Any]) -> None:
+    dense = torch.tensor([[0.0, 2.0, 0.0], [1.0, 0.0, -1.0]], dtype=torch.float64)
+    sparse = dense.to_sparse()
+    check_against_torch(lambda y: product(sparse, y), made((3, 4)), torch_function=lambda y: dense @ y)
+    with pytest.raises(errors.UnsupportedError, match="the sparse matrix requires grad"):
+        torch.sparse.mm(CustomTensor(sparse, requires_grad=True), dense.mT)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "ends"),
+    [
+        ([(8, 12), (3, 12, 4)], [3, 3, 8]),
+        ([(12, 8), (8, 4)], [3, 3, 8]),
+        ([(3, 12, 4), (4, 8)], [3, 3, 8]),
+        ([(3, 4, 8), (3, 8, 4)], None),
+    ],
+)
+def test_grouped_products(
+    check_against_torch: Callable[..., None], shapes: list[tuple[int, ...]], ends: list[int] | None
+) -> None:
+    """In single precision: torch's has no other.  The sizes are multiples of the 16 bytes that it asks for."""
+    offs = None if ends is None else torch.tensor(ends, dtype=torch.int32)
+    inputs = [made(shape, torch.float32) for shape in shapes]
+    check_against_torch(lambda x, y: F.grouped_mm(x, y, offs=offs), *inputs)
+    x = tensor(inputs[0].detach())
+    with pytest.raises(errors.UnsupportedError, match="a bias isn't offered"):
+        torch._grouped_mm(x, inputs[1].detach(), offs=offs, bias=torch.ones(4))
+    if ends is not None:
+        with pytest.raises(errors.NeuronixError, match="Double"):
+            F.grouped_mm(x.double(), inputs[1].detach().double(), offs=offs)
+
+
 @pytest.mark.parametrize(
     "function",
     [

@@ -251,7 +251,7 @@ _INTEGRAL = frozenset(
     (
         "all allclose any argmax argmin argsort bucketize count_nonzero eq equal ge gt "
         "histc is_nonzero is_same_size isfinite isin isinf isnan isneginf isposinf isreal le logical_and logical_not "
-        "logical_or logical_xor lt ne nonzero searchsorted signbit"
+        "logical_or logical_xor lt multinomial ne nonzero searchsorted signbit"
     ).split()
 )
 

@@ -23,6 +23,7 @@
 | ``systems.py`` | solve, inv, det, pinv, lstsq, matrix_exp, … |
 | ``spectral.py`` | Fourier transforms |
 | ``distances.py`` | cdist, pdist |
+| ``random_numbers.py`` | torch's draws from distributions whose parameters are tensors |
 """
 
 # ruff: noqa: F403, PLE0604  (each file says in its own __all__ what it offers)
@@ -41,6 +42,7 @@ from neuronix.autograd.ops import (
     indexing,
     joining,
     linalg,
+    random_numbers,
     reductions,
     running,
     segments,
@@ -63,6 +65,7 @@ from neuronix.autograd.ops.gathering import *
 from neuronix.autograd.ops.indexing import *
 from neuronix.autograd.ops.joining import *
 from neuronix.autograd.ops.linalg import *
+from neuronix.autograd.ops.random_numbers import *
 from neuronix.autograd.ops.reductions import *
 from neuronix.autograd.ops.running import *
 from neuronix.autograd.ops.segments import *
@@ -86,6 +89,7 @@ __all__ = [
     *indexing.__all__,
     *joining.__all__,
     *linalg.__all__,
+    *random_numbers.__all__,
     *reductions.__all__,
     *running.__all__,
     *segments.__all__,

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronix.autograd.dispatch.inplace import unwrap
+from neuronix.autograd.codegen.runtime import constant_result
+from neuronix.autograd.dispatch.inplace import is_recorded, unwrap
 from neuronix.autograd.errors import UnsupportedError
 from neuronix.autograd.ops.indexing import embed, index_, index_put_
 from neuronix.autograd.ops.shapes import axis_of, broadcast_shape, expand_, reshape_
@@ -19,6 +20,7 @@ from neuronix.autograd.primitive import Shape, composite, primitive
 from neuronix.autograd.tensor import CustomTensor
 
 __all__ = [
+    "bincount",
     "gather",
     "index_add",
     "index_copy",
@@ -348,3 +350,22 @@ def put(x: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
 def take(x: Any, index: Any) -> Any:
     """The elements at places counted through all axes."""
     return index_(reshape_(x, (-1,)), [unwrap(index)])
+
+
+@composite(names="bincount", aten="bincount.default")
+def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
+    """How often each number occurs, or the sum of the weights that stand beside it.
+
+    Args:
+        input: Whole numbers from 0 on, (n,).
+        weights: (n,), differentiated; ``None`` counts 1 for each.
+        minlength: The least length of the result.
+
+    Returns:
+        The counts, as int64; with weights in float32 for float32, else in float64, as in torch.
+    """
+    numbers = unwrap(input)
+    counts = torch.bincount(numbers, unwrap(weights), minlength)
+    if not is_recorded(weights):
+        return constant_result(counts)
+    return index_add(torch.zeros_like(counts), 0, numbers, weights.to(counts.dtype))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd.dispatch.inplace import is_recorded, not_a_number
-from neuronix.autograd.errors import ShapeError
+from neuronix.autograd.errors import ShapeError, UnsupportedError
 from neuronix.autograd.ops.conversions import copy
 from neuronix.autograd.ops.reductions import sum
 from neuronix.autograd.ops.shapes import unsqueeze
@@ -28,11 +28,13 @@ __all__ = [
     "baddbmm",
     "bmm",
     "dot",
+    "grouped_mm",
     "linear",
     "matmul",
     "mm",
     "mv",
     "outer",
+    "sparse_mm",
     "vdot",
 ]
 
@@ -287,3 +289,81 @@ def baddbmm(x: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float =
 def addbmm(x: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """Adds to a product: beta · x + alpha · Σ (batch1 · batch2), summed over the batch."""
     return _scaled_sum(x, sum(bmm(batch1, batch2), 0), beta, alpha)
+
+
+# Products with sparse matrices, as of a graph
+
+
+@composite(names="torch.sparse.mm", aten="_sparse_mm.default")
+def sparse_mm(mat1: Any, mat2: Any) -> Any:
+    """The product of a sparse matrix, which is a constant, with a dense one.
+
+    Args:
+        mat1: (m, n), sparse.
+        mat2: (n, p).
+
+    Returns:
+        The product, dense.
+
+    Raises:
+        UnsupportedError: If the sparse matrix requires grad.
+    """
+    if is_recorded(mat1):
+        raise UnsupportedError(
+            "sparse.mm: the sparse matrix requires grad, which isn't offered",
+            hint="make it dense, with .to_dense(), or give the values of edges by index_add",
+        )
+    return matmul_(mat1, mat2)
+
+
+# Products of groups of rows, as in a mixture of experts
+
+
+@primitive
+def grouped_mm_(x: Tensor, mat2: Tensor, offs: Tensor) -> Tensor:
+    """X_g · Y_g for each group g; ``offs`` says where the groups end.
+
+    With matrices mat2 (g, k, n) the groups are rows of x (t, k), and the result is (t, n).  With mat2 (t, n) they are
+    columns of x (m, t) and rows of mat2, and the result is (g, m, n).
+    """
+    x, mat2 = (each if 1 in each.stride()[-2:] else each.contiguous() for each in (x, mat2))
+    return torch._grouped_mm(x, mat2, offs=offs)
+
+
+@grouped_mm_.vjp("x")
+def grouped_mm_wrt_x(grad: Tensor, mat2: Tensor, offs: Tensor) -> Any:
+    # dL/dX_g = dL/dZ_g · Y_gᵀ; where the groups are columns of X, its transpose
+    if mat2.ndim == 3:
+        return grouped_mm_(grad, mat2.mT, offs)
+    return grouped_mm_(mat2, grad.mT, offs).mT
+
+
+@grouped_mm_.vjp("mat2")
+def grouped_mm_wrt_mat2(grad: Tensor, x: Tensor, offs: Tensor) -> Any:
+    # dL/dY_g = X_gᵀ · dL/dZ_g
+    return grouped_mm_(x.mT, grad, offs)
+
+
+@composite(names="torch._grouped_mm", aten="_grouped_mm.default")
+def grouped_mm(x: Any, mat2: Any, offs: Any = None, bias: None = None, out_dtype: torch.dtype | None = None) -> Any:
+    """The products of groups of rows or columns with a matrix each: torch's ``nn.functional.grouped_mm``.
+
+    Args:
+        x: (t, k), in groups of rows; (m, t), in groups of columns; or (g, m, k).
+        mat2: (g, k, n), a matrix for each group; (t, n), in groups of rows; or for (g, m, k) (g, k, n) or (k, t).
+        offs: Where each group ends, as int32; none if both are batches of matrices.
+        bias: Not offered, as in torch.
+        out_dtype: The result's element type.
+
+    Returns:
+        (t, n), (g, m, n) or (m, t).
+    """
+    if bias is not None:
+        raise UnsupportedError("grouped_mm: a bias isn't offered", hint="add it to the product")
+    if offs is None:
+        product = bmm(x, mat2)
+    elif x.ndim == 3:
+        product = grouped_mm_(mat2.mT, x.mT, offs).mT
+    else:
+        product = grouped_mm_(x, mat2, offs)
+    return product if out_dtype is None else product.to(out_dtype)

@@ -561,6 +561,12 @@ def windows_wrt_x(grad: Tensor, x: Shape, dimension: int, size: int, step: int) 
     return grad.new_zeros(x).index_add(axis, places.reshape(-1), in_a_row)
 
 
+@composite(names="", aten="unfold_backward.default")
+def windows_added(grad_in: Any, input_sizes: Sequence[int], dim: int, size: int, step: int) -> Any:
+    """The adjoint of `windows`, which torch uses by itself to add windows up (in ``istft``)."""
+    return windows_wrt_x(grad_in, torch.Size(input_sizes), dim, size, step)
+
+
 # Not by name: torch.nn.functional.unfold is another function, which belongs to neuronix-nn.
 setattr(CustomTensor, "unfold", windows)  # noqa: B010
 TORCH_FUNCTIONS[torch.Tensor.unfold] = windows
