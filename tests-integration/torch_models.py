@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, parametrize
 from torch.utils.checkpoint import checkpoint
 
 Row = Callable[[], tuple[nn.Module, tuple[Any, ...], dict[str, Any]]]
@@ -703,3 +703,269 @@ class PackedSequences(nn.Module):
         packed = nn.utils.rnn.pack_padded_sequence(self.embedding(tokens), lengths, batch_first=True)
         out, (h, _) = self.rnn(packed)
         return nn.utils.rnn.pad_packed_sequence(out, batch_first=True)[0], h
+
+
+@model(lambda: (torch.randn(2, 5, 20), torch.tensor([[1, 2, 3], [2, 4, 0]]), torch.tensor([3, 2])))
+class SpeechCTC(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv1d(5, 8, 3, stride=2, padding=1), nn.BatchNorm1d(8), nn.Hardtanh(0, 20))
+        self.rnn = nn.GRU(8, 6, bidirectional=True, batch_first=True)
+        self.head = nn.Linear(12, 6)
+
+    def forward(self, sound: Any, letters: Any, lengths: Any) -> Any:
+        x = self.rnn(self.conv(sound).mT)[0]
+        log_probs = F.log_softmax(self.head(x), -1).transpose(0, 1)
+        steps = torch.full((len(sound),), len(log_probs), dtype=torch.long)
+        return F.ctc_loss(log_probs, letters, steps, lengths, zero_infinity=True)
+
+
+@model(lambda: (torch.tensor([[4, 2, 3, 1], [2, 5, 0, 0]]), torch.tensor([[1, 3, 2], [1, 2, 0]])))
+class Translator(nn.Module):
+    """An encoder of packed sequences, a decoder with attention, step by step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.source, self.target = nn.Embedding(7, 4, padding_idx=0), nn.Embedding(6, 4, padding_idx=0)
+        self.encoder, self.decoder = nn.LSTM(4, 5, batch_first=True), nn.LSTMCell(9, 5)
+        self.query, self.head = nn.Linear(5, 5, bias=False), nn.Linear(10, 6)
+
+    def forward(self, source: Any, target: Any) -> Any:
+        lengths = (source != 0).sum(1)
+        packed = nn.utils.rnn.pack_padded_sequence(self.source(source), lengths, batch_first=True, enforce_sorted=False)
+        states, (h, c) = self.encoder(packed)
+        memory, _ = nn.utils.rnn.pad_packed_sequence(states, batch_first=True)
+        h, c, context, scores = h[0], c[0], torch.zeros_like(memory[:, 0]), []
+        for token in target.unbind(1):
+            h, c = self.decoder(torch.cat([self.target(token), context], -1), (h, c))
+            weights = torch.bmm(memory, self.query(h).unsqueeze(-1)).squeeze(-1)
+            weights = weights.masked_fill(source[:, : weights.shape[1]] == 0, float("-inf")).softmax(-1)
+            context = torch.einsum("bt,bth->bh", weights, memory)
+            scores.append(self.head(torch.cat([h, context], -1)))
+        return F.cross_entropy(torch.stack(scores, 2), target.roll(-1, 1), ignore_index=0)
+
+
+@model(lambda: torch.randn(3, 2, 12))
+class FourierOperator(nn.Module):
+    """Complex weights on the lowest frequencies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(2, 2, 4, dtype=torch.cdouble) * 0.3)
+        self.skip = nn.Conv1d(2, 2, 1)
+
+    def forward(self, x: Any) -> Any:
+        spectrum = torch.fft.rfft(x)
+        kept = torch.zeros_like(spectrum)
+        kept[..., :4] = torch.einsum("bif,iof->bof", spectrum[..., :4], self.weight)
+        phase = torch.angle(torch.view_as_complex(torch.stack([x, x.roll(1, -1)], -1)))
+        return F.gelu(torch.fft.irfft(kept, n=x.shape[-1]) + self.skip(x)) + phase
+
+
+@model(lambda: torch.randn(3, 2, 8, 8))
+class SpectralNormed(nn.Module):
+    """A discriminator whose layers are parametrized; the weight is used twice, in a block that computes it once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = parametrizations.spectral_norm(nn.Conv2d(2, 4, 3))
+        self.second = parametrizations.weight_norm(nn.ConvTranspose2d(4, 4, 2), dim=1)
+        self.head = parametrizations.orthogonal(nn.Linear(4, 4))
+
+    def forward(self, x: Any) -> Any:
+        x = F.leaky_relu(self.second(F.leaky_relu(self.first(x), 0.2)), 0.2).mean((2, 3))
+        with parametrize.cached():
+            return self.head(torch.tanh(self.head(x))) @ self.head.weight
+
+
+class LowRank(nn.Module):
+    """The parametrization of a low-rank adapter: a frozen weight, and a product that is trained."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.randn(2, columns)), nn.Parameter(torch.zeros(rows, 2))
+
+    def forward(self, weight: Any) -> Any:
+        return weight + self.b @ self.a
+
+
+@model(lambda: torch.randn(4, 6))
+class Adapters(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(6, 5), nn.ELU(), nn.Linear(5, 3)).requires_grad_(False)
+        for layer in self.net:
+            if isinstance(layer, nn.Linear):
+                parametrize.register_parametrization(layer, "weight", LowRank(*layer.weight.shape))
+
+    def forward(self, x: Any) -> Any:
+        return self.net(x)
+
+
+@model(lambda: (torch.randn(4, 3, 5), torch.randn(4, 3)))
+class Functional(nn.Module):
+    """A network called with other weights, those of a step of descent, and over a batch by vmap."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 1))
+        self.rate = nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, x: Any, y: Any) -> Any:
+        weights = dict(self.net.named_parameters())
+        loss = F.mse_loss(torch.func.functional_call(self.net, weights, (x[0],)).squeeze(-1), y[0])
+        gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+        adapted = {name: w - self.rate * g for (name, w), g in zip(weights.items(), gradients, strict=True)}
+        return F.mse_loss(torch.func.functional_call(self.net, adapted, (x[1:],)).squeeze(-1), y[1:])
+
+
+@model(lambda: (torch.randn(6, 4), torch.randn(6, 4), torch.randn(6, 4)))
+class Triplets(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Sequential(nn.Linear(4, 8), nn.PReLU(), nn.LayerNorm(8), nn.Linear(8, 3))
+        self.far = nn.TripletMarginWithDistanceLoss(distance_function=lambda a, b: 1 - F.cosine_similarity(a, b))
+
+    def forward(self, anchor: Any, positive: Any, negative: Any) -> Any:
+        a, p, n = (F.normalize(self.embed(x), dim=-1) for x in (anchor, positive, negative))
+        return F.triplet_margin_loss(a, p, n, margin=0.5, swap=True) + self.far(a, p, n), torch.cdist(a, n)
+
+
+@model(lambda: torch.randn(5, 4))
+class Distributions(nn.Module):
+    """A policy and a posterior of torch.distributions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean, self.scale, self.policy = nn.Linear(4, 3), nn.Linear(4, 3), nn.Linear(4, 5)
+
+    def forward(self, x: Any) -> Any:
+        posterior = torch.distributions.Normal(self.mean(x), F.softplus(self.scale(x)) + 0.1)
+        z = posterior.rsample()
+        divergence = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(torch.zeros_like(z), 1.0))
+        policy = torch.distributions.Categorical(logits=self.policy(x))
+        action = policy.sample()
+        mixture = torch.distributions.MixtureSameFamily(
+            torch.distributions.Categorical(logits=z), torch.distributions.Normal(z, z.square() + 1)
+        )
+        return divergence.sum(), policy.log_prob(action) + 0.1 * policy.entropy(), mixture.log_prob(x[:, 0])
+
+
+@model(lambda: torch.randn(6, 4))
+class Flow(nn.Module):
+    """Coupling layers and a triangular map, with their log determinants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList([nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 4)) for _ in range(2)])
+        self.mix = nn.Parameter(torch.eye(4) + 0.1 * torch.randn(4, 4))
+
+    def forward(self, x: Any) -> Any:
+        log_det = x.new_zeros(len(x))
+        for net in self.nets:
+            x = x @ self.mix
+            log_det = log_det + torch.linalg.slogdet(self.mix)[1]
+            kept, changed = x.chunk(2, dim=-1)
+            log_scale, shift = net(kept).chunk(2, -1)
+            x = torch.cat([changed * torch.tanh(log_scale).exp() + shift, kept], -1)
+            log_det += torch.tanh(log_scale).sum(-1)
+        chol = torch.linalg.cholesky(self.mix @ self.mix.mT + torch.eye(4, dtype=x.dtype))
+        return torch.linalg.solve_triangular(chol, x.mT, upper=False), log_det
+
+
+@model(lambda: (torch.randn(2, 5, 4), torch.tensor([[0, 1, 2, 1, 0], [2, 2, 1, 0, 0]])))
+class ConditionalField(nn.Module):
+    """The forward algorithm of a linear chain, as a loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emit, self.move = nn.Linear(4, 3), nn.Parameter(torch.randn(3, 3))
+
+    def forward(self, x: Any, tags: Any) -> Any:
+        scores = self.emit(x)
+        alpha = scores[:, 0]
+        path = scores[:, 0].gather(1, tags[:, :1]).squeeze(1)
+        for t in range(1, x.shape[1]):
+            alpha = torch.logsumexp(alpha.unsqueeze(2) + self.move, 1) + scores[:, t]
+            path = path + self.move[tags[:, t - 1], tags[:, t]] + scores[:, t].gather(1, tags[:, t : t + 1]).squeeze(1)
+        return (alpha.logsumexp(1) - path).mean()
+
+
+class FixedPoint(torch.autograd.Function):
+    """z = tanh(W z + x), differentiated where it is (implicitly), not along the iteration."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Any, x: Any) -> Any:
+        z = torch.zeros_like(x)
+        for _ in range(60):
+            z = torch.tanh(z @ weight.mT + x)
+        ctx.save_for_backward(weight, z)
+        return z
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        weight, z = ctx.saved_tensors
+        slope = 1 - z * z
+        u = torch.zeros_like(grad)
+        for _ in range(60):
+            u = slope * (grad + u @ weight)
+        return u.mT @ z, u
+
+
+@model(lambda: torch.randn(3, 4))
+class Equilibrium(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.embed = nn.Parameter(torch.randn(4, 4) * 0.2), nn.Linear(4, 4)
+
+    def forward(self, x: Any) -> Any:
+        return FixedPoint.apply(self.weight, self.embed(x))
+
+
+@model(lambda: torch.randn(2, 9, 6))
+class SetOfPoints(nn.Module):
+    """Neighbours by topk, a pool over sets, routing by agreement in einsums, transport by Sinkhorn's iteration."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.edge, self.votes = nn.Sequential(nn.Linear(12, 8), nn.CELU()), nn.Parameter(torch.randn(3, 8, 4) * 0.3)
+        self.seeds = nn.Parameter(torch.randn(3, 4))
+
+    def forward(self, x: Any) -> Any:
+        near = torch.cdist(x, x).topk(3, largest=False).indices
+        neighbours = torch.gather(x.unsqueeze(1).expand(-1, 9, -1, -1), 2, near.unsqueeze(-1).expand(-1, -1, -1, 6))
+        points = self.edge(torch.cat([x.unsqueeze(2).expand_as(neighbours), neighbours - x.unsqueeze(2)], -1)).amax(2)
+        votes = torch.einsum("bnc,kcd->bnkd", points, self.votes)
+        logits = votes.new_zeros(votes.shape[:-1])
+        for _ in range(2):
+            capsules = torch.einsum("bnk,bnkd->bkd", logits.softmax(-1), votes)
+            size = capsules.norm(dim=-1, keepdim=True)
+            capsules = capsules * size / (1 + size**2)
+            logits = logits + torch.einsum("bnkd,bkd->bnk", votes, capsules)
+        cost = torch.cdist(capsules, self.seeds.expand(2, -1, -1))
+        f = torch.zeros_like(cost[..., 0])
+        for _ in range(3):
+            g = -torch.logsumexp(f.unsqueeze(-1) - cost, 1)
+            f = -torch.logsumexp(g.unsqueeze(1) - cost, 2)
+        return ((f.unsqueeze(-1) + g.unsqueeze(1) - cost).exp() * cost).sum((1, 2)), capsules
+
+
+@model(lambda: torch.randn(4, 3))
+class SparseGraph(nn.Module):
+    """Edges as a sparse matrix, and messages added up by scatter and by index."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 5), nn.Linear(5, 2)
+        edges = torch.tensor([[0, 1, 2, 3, 3], [1, 0, 3, 2, 0]])
+        self.register_buffer("edges", edges)
+        matrix = torch.sparse_coo_tensor(edges, torch.ones(5), (4, 4), check_invariants=True)
+        self.register_buffer("adjacency", matrix.coalesce(), persistent=False)
+
+    def forward(self, x: Any) -> Any:
+        source, target = self.edges
+        x = torch.relu(torch.sparse.mm(self.adjacency.to(x.dtype), self.first(x)))
+        sent = torch.zeros_like(x).scatter_add(0, target.unsqueeze(1).expand(-1, 5), x[source])
+        weights = torch.bincount(target, minlength=4).clamp(min=1).to(x.dtype)
+        most = x.new_full(x.shape, -1e9).scatter_reduce(0, target.unsqueeze(1).expand(-1, 5), x[source], "amax")
+        return self.second(sent / weights.unsqueeze(1) + most.clamp(min=0)).index_add(0, target[:2], x[:2, :2])

@@ -407,6 +407,30 @@ def test_arguments_that_dont_fit() -> None:
         run(Separate.apply, tensor([1.0]))
 
 
+def gelu(x: torch.Tensor, k: float) -> torch.Tensor:
+    return x * 0.5 * (1.0 + torch.erf(x / k))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("compiled", ["script", "trace"])
+def test_a_function_compiled_by_torch_jit_is_the_one_that_it_was_compiled_from(compiled: str) -> None:
+    def written(x: Any) -> Any:
+        return gelu(x, 1.4)
+
+    script: Any = torch.jit.script(gelu) if compiled == "script" else torch.jit.trace(written, torch.ones(2))
+    arguments = (1.4,) if compiled == "script" else ()
+    theirs = torch.tensor([0.5, -1.0], requires_grad=True)
+    expected = script(theirs, *arguments)
+    expected.sum().backward()
+    for _ in range(3):  # scripts are specialized after their first calls
+        ours = tensor([0.5, -1.0], requires_grad=True)
+        found = run(lambda x: script(x, *arguments), ours)
+        assert_close(found.data, expected.detach())
+        found.sum().backward()
+        assert_close(ours.grad, theirs.grad)
+    assert torch.jit.ScriptFunction.__call__ is function_hook._torchs_call_script
+
+
 def test_torchs_own_is_untouched_outside_and_in_other_threads() -> None:
     code = function_hook._apply.__code__
     theirs: list[Any] = []

@@ -318,6 +318,38 @@ def test_a_function_of_torchs_autograd_is_refused_not_ignored_where_it_cannot_be
         ours(torch.ones(1, 2))
 
 
+TRANSFORMED: dict[str, Any] = {
+    "vmap": lambda layer, x: torch.vmap(lambda row: (row @ layer.weight.T).sin())(x),
+    "vmap of numbers": lambda layer, x: torch.vmap(lambda row: row.sin() + 1)(x),
+    "grad": lambda layer, x: torch.func.grad(lambda row: layer.weight.mv(row[0]).sum())(x),
+    "jacrev": lambda layer, x: torch.func.jacrev(lambda row: layer.weight @ row.mT)(x),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMED)
+def test_torchs_transforms_inside_are_refused(name: str) -> None:
+    class Transforms(torch.nn.Linear):
+        def forward(self, x: Any) -> Any:
+            return TRANSFORMED[name](self, x)
+
+    ours = nn.adopt(Transforms(2, 2))
+    with pytest.raises(UnsupportedError, match="called inside torch.vmap or another function of torch.func"):
+        ours(torch.ones(3, 2))
+
+
+def test_vmap_of_integers_inside_and_of_the_model_outside(theirs: Net) -> None:
+    class Masks(torch.nn.Linear):
+        def forward(self, x: Any) -> Any:
+            mask = torch.vmap(lambda i: torch.arange(2) <= i)(torch.arange(3))
+            return super().forward(x) * mask
+
+    masks, ours = Masks(2, 2), nn.adopt(theirs)
+    x = torch.randn(3, 2)
+    assert_close(nn.adopt(masks)(x).data, masks(x).detach())
+    found = torch.vmap(lambda row: ours.head(row.expand(1, 4)).data)(X[:, :1])
+    assert_close(found, theirs.head(X[:, :1].expand(2, 4)).detach().unsqueeze(1))
+
+
 def test_in_place_on_a_parameter_is_refused() -> None:
     class Changes(torch.nn.Linear):
         def forward(self, x: Any) -> Any:

@@ -33,6 +33,8 @@ from neuronix.autograd.errors import UnsupportedError
 from neuronix.autograd.modes import enable_grad, is_grad_enabled, no_grad
 from neuronix.autograd.tensor import CustomTensor
 
+_functorch = torch._C._functorch
+
 __all__ = ["Disguised", "disguise", "reveal", "torch_code"]
 
 
@@ -129,6 +131,7 @@ class _TorchCode(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.recording = torch.is_grad_enabled()
+        self.level = _functorch.maybe_current_level()  # how many of torch's vmaps are open around all this
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -136,9 +139,24 @@ class _TorchCode(TorchFunctionMode):
         if getattr(func, "__name__", "").endswith("set_grad_enabled"):  # what all of torch's grad modes call
             self.recording = bool(args[0])
             return func(*args)
+        if _functorch.maybe_current_level() != self.level:
+            _refuse_transforms(func, args, kwargs or {})
         if torch.is_grad_enabled() is not self.recording and not torch.is_inference_mode_enabled():
             _refuse_own_differentiation(func, args, kwargs or {})
         return _answer(func, args, kwargs or {})
+
+
+def _refuse_transforms(func: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    """Refuse torch's ``vmap`` and derivatives inside the code: they put tensors of their own around disguised ones."""
+    for item in _flat([args, kwargs]):
+        while _functorch.is_functorch_wrapped_tensor(item):
+            item = _functorch.get_unwrapped(item)
+        if isinstance(item, Disguised):
+            raise UnsupportedError(
+                f"{torch_function.name_of(func)}: called inside torch.vmap or another function of torch.func, within "
+                "code that runs on Neuronix",
+                hint="write the batch out, as in torch.matmul or torch.einsum; torch.autograd.grad gives gradients",
+            )
 
 
 def _refuse_own_differentiation(func: Callable[..., Any], args: Any, kwargs: Any) -> None:

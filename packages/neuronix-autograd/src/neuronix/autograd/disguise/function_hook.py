@@ -5,6 +5,9 @@ them to torch's autograd.  Models often hold the bound method from their import 
 another ``apply`` into the class would come too late for them.  What all of them share is the code of that one
 function.  While code of torch's runs on disguised tensors, its code is another one, which asks who is to answer.  In
 other threads, and afterwards, nobody is, and torch's own answers as ever.
+
+Functions that ``torch.jit.script`` or ``trace`` has compiled are exchanged likewise: for the Python functions that they
+were compiled from.  The interpreter of scripts doesn't ask a tensor what it is, and would look for its memory.
 """
 
 from __future__ import annotations
@@ -15,6 +18,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FunctionType
 from typing import Any
+
+import torch
+
+from neuronix.autograd.errors import UnsupportedError
 
 __all__ = ["answered_by", "is_once_differentiable", "user_functions"]
 
@@ -37,6 +44,7 @@ def answered_by(answer: Answer) -> Iterator[None]:
     with _lock:
         _open_blocks += 1
         _apply.__code__ = _asking_code
+        _scripts.__call__ = _call_script
     try:
         yield
     finally:
@@ -44,6 +52,7 @@ def answered_by(answer: Answer) -> Iterator[None]:
             _open_blocks -= 1
             if not _open_blocks:
                 _apply.__code__ = _torchs_code
+                _scripts.__call__ = _torchs_call_script
         _answer.reset(token)
 
 
@@ -63,6 +72,18 @@ def applied(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
     """What the exchanged code gives."""
     answer = _answer.get()
     return _torchs(function, *args, **kwargs) if answer is None else answer(function, args, kwargs)
+
+
+def _call_script(script: Any, *args: Any, **kwargs: Any) -> Any:
+    if _answer.get() is None:
+        return _torchs_call_script(script, *args, **kwargs)
+    original = getattr(script, "_torchdynamo_inline", None)  # where torch's own compiler looks for it
+    if original is None:
+        raise UnsupportedError(
+            f"{script.name}: compiled by torch.jit from a function that isn't known: what it computes can't be seen",
+            hint="call the function that it was made from",
+        )
+    return original(*args, **kwargs)
 
 
 class _Asking:
@@ -85,3 +106,5 @@ _Function = _base_of_functions()
 _apply: FunctionType = _Function.apply.__func__
 _torchs_code, _asking_code = _apply.__code__, _Asking.apply.__code__
 _torchs = FunctionType(_torchs_code, _apply.__globals__, _apply.__name__, _apply.__defaults__, _apply.__closure__)
+_scripts: Any = torch.jit.ScriptFunction
+_torchs_call_script = _scripts.__call__
