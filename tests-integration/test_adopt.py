@@ -95,7 +95,8 @@ def test_torch_model(name: str) -> None:
     "name",
     rows(
         "BERT GPT-2 Llama ViT T5 DistilBERT RoBERTa Mixtral Whisper CLIP Mamba Swin Bloom ELECTRA DeBERTa BART "
-        "GPT-NeoX OPT Falcon Gemma Phi XLNet Longformer Perceiver RWKV Wav2Vec2 AST EnCodec ResNet PatchTST Reformer".split()
+        "GPT-NeoX OPT Falcon Gemma Phi XLNet Longformer Perceiver RWKV Wav2Vec2 AST EnCodec ResNet PatchTST "
+        "Reformer".split()
     ),
 )
 def test_hugging_face_model(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
