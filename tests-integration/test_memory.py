@@ -9,6 +9,8 @@ import pytest
 import torch
 from benchmark_modules import benchmark
 
+from neuronix import nn
+
 memory, workloads = benchmark("memory"), benchmark("workloads")
 
 
@@ -44,3 +46,25 @@ def test_a_training_step_takes_no_more_than_pytorchs(name: str) -> None:
 def test_counting_is_exact(name: str) -> None:
     first, second = (memory.measure(workloads.SMALL[name], workloads.NEURONIX) for _ in range(2))
     assert first == second, f"{first} and {second}"
+
+
+@pytest.mark.kernels
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    ("name", "options"), [("RNN", {}), ("GRU", {}), ("LSTM", {}), ("LSTM", {"proj_size": 8})], ids=str
+)
+def test_a_recurrent_network_keeps_no_more_than_pytorchs(
+    name: str, options: dict[str, int], dtype: torch.dtype
+) -> None:
+    kept = []
+    for library in (nn, torch.nn):
+        network = getattr(library, name)(12, 16, num_layers=2, bidirectional=True, dtype=dtype, **options)
+        x = torch.randn(9, 4, 12, dtype=dtype)
+        with memory.Meter() as meter:
+            meter.count([x, *(parameter.data for parameter in network.parameters())])
+            out = network(x)[0]
+            kept.append(meter.live)
+        out.sum().backward()
+    ours, theirs = kept
+    assert ours <= theirs

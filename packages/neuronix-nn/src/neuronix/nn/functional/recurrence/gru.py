@@ -26,9 +26,9 @@ def gru_step(x: Any, h: Any, w_hh: Any, b_hh: Any) -> tuple[Any, Gates]:
 
 def gru_gates(x: Any, h: Any) -> tuple[Any, Any, Any, Any]:
     """The r, z, n and h_n of W_ih x + b_ih and W_hh h + b_hh, each (rows, 3 · hidden)."""
-    hidden = x.shape[-1] // 3
-    (x_gates, x_n), (h_gates, h_n) = x.split([2 * hidden, hidden], -1), h.split([2 * hidden, hidden], -1)
-    r, z = torch.sigmoid(x_gates + h_gates).chunk(2, -1)
+    x_r, x_z, x_n = x.chunk(3, -1)
+    h_r, h_z, h_n = h.chunk(3, -1)
+    r, z = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
     return r, z, torch.tanh(torch.addcmul(x_n, r, h_n)), h_n
 
 
