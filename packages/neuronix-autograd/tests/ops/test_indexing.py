@@ -375,3 +375,12 @@ def test_third_order_through_an_index() -> None:
 def test_plain_tensors_are_constants() -> None:
     assert isinstance(ops.getitem(torch.ones(3), 0), CustomTensor)
     assert isinstance(ops.gather(torch.ones(3), 0, torch.tensor([0])), CustomTensor)
+
+
+def test_an_element_that_is_left_out_takes_no_share_of_an_extreme() -> None:
+    """The largest of 5 and 1 is 5, whatever stood there before."""
+    x, y = tensor([5.0], requires_grad=True), tensor([5.0, 1.0], requires_grad=True)
+    torch.scatter_reduce(x, 0, torch.tensor([0, 0]), y, "amax", include_self=False).backward()
+    assert x.grad is not None
+    assert y.grad is not None
+    assert (x.grad.tolist(), y.grad.tolist()) == ([0.0], [1.0, 0.0])

@@ -289,6 +289,10 @@ def scatter_reduce(x: Any, dim: int, index: Any, src: Any, reduce: str, *, inclu
 
     Returns:
         A tensor of the shape of ``x``.
+
+    Differs from torch:
+        With ``include_self=False``, an extreme's gradient goes to the elements of ``src`` alone; torch takes a share of
+        it for an equal element of ``x``, which gets nothing.
     """
     dim = axis_of(dim, x.ndim, "scatter_reduce")
     if reduce in ("amax", "amin"):
