@@ -39,7 +39,7 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
     "flatten": lambda x: x.flatten(),
     "squeeze": lambda x: x.squeeze(),
     "permute": lambda x: x.permute(*reversed(range(x.ndim))),
-    "mT": lambda x: x.mT,
+    "mT": lambda x: x.mT if x.ndim else x.view(-1),  # which torch deprecates for numbers
     "detach": lambda x: x.detach(),
     "unfold": lambda x: x.unfold(0, 2, 2),
     "view_as": lambda x: x.view_as(x),

@@ -154,6 +154,8 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
             f"flatten: flatten() has invalid args: start_dim ({start_dim}) cannot come after end_dim ({end_dim})",
             hint="exchange them",
         )
+    if start == end and shape and isinstance(x, CustomTensor):
+        return x  # as in torch the very tensor, which in-place changes of its shape show
     return reshape_(x, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
 
 
