@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize as torch_parametrize
 from torch.testing import assert_close
 
 from neuronix import nn
-from neuronix.autograd import CustomTensor, grad
+from neuronix.autograd import CustomTensor, compile, grad
 from neuronix.autograd.errors import AxisError
 from neuronix.nn.errors import LayerArgumentError, ModuleKeyError, ModuleValueError
 from neuronix.nn.utils import parametrizations, parametrize
@@ -287,6 +287,28 @@ def test_what_may_change_the_kind_of_a_tensor() -> None:
     with pytest.raises(LayerArgumentError, match="shape"):
         parametrize.register_parametrization(layer, "weight", Part())
     assert len(layer.parametrizations.weight) == 1
+
+
+def test_a_compiled_step_changes_the_originals_and_the_singular_vectors() -> None:
+    x = torch.randn(5, 4, dtype=torch.float64)
+    states = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4)).double()
+        parametrizations.spectral_norm(model[0])
+        parametrizations.orthogonal(model[2])
+
+        def step(x: Any, model: Any = model) -> Any:
+            model.zero_grad()
+            loss = model(x).square().sum()
+            loss.backward()
+            for parameter in model.parameters():
+                parameter.data.sub_(0.05 * parameter.grad)
+            return loss
+
+        run = compile(step, state=model, backend="eager") if compiled else step
+        states.append(([run(x).data for _ in range(4)], model.state_dict()))
+    assert_close(states[1], states[0], rtol=1e-9, atol=1e-9)
 
 
 def test_weight_norm_takes_states_of_the_older_form() -> None:
