@@ -45,8 +45,7 @@ def summed(held: Any, grad: Any) -> Any:
         and grad.dtype is held.dtype
         and grad.shape == held.shape
         and _is_array(grad)
-        and _may_be_owned(held)
-        and _is_within(_holders(held), _OF_A_SUM)
+        and _is_held_by(held, _OF_A_SUM)
     ):
         return held.add_(grad)
     return added(held, grad)
@@ -59,9 +58,9 @@ def restored(grad: Any, to: Restore) -> Any:
     """
     shape, dtype = to
     if uses_compiled_reductions():
-        summed = sum_back(grad, shape, dtype)
-        if summed is not None:
-            return summed
+        compiled = sum_back(grad, shape, dtype)
+        if compiled is not None:
+            return compiled
     if grad.shape != shape:
         added = grad.ndim - len(shape)
         repeated = tuple(range(added)) + tuple(
@@ -113,17 +112,16 @@ def conjugated(grad: Any) -> Any:
 
 def is_unshared(gradient: Tensor) -> bool:
     """Whether nobody but the caller holds this tensor or its memory: in one variable and one container."""
-    return _may_be_owned(gradient) and _is_within(_holders(gradient), _OF_A_GRADIENT)
+    return _is_held_by(gradient, _OF_A_GRADIENT)
 
 
-def _may_be_owned(gradient: Any) -> bool:
-    """Whether a gradient has a memory that one can ask about, and each of its elements a place of its own."""
-    return (
-        _is_array(gradient)
-        and gradient._base is None
-        and gradient.is_contiguous()
-        and gradient.untyped_storage().nbytes() == gradient.nbytes
-    )
+def _is_held_by(gradient: Any, holders: tuple[int, int]) -> bool:
+    """Whether so few hold a gradient and its memory, of which each element has a place of its own."""
+    if not _is_array(gradient) or gradient._base is not None or not gradient.is_contiguous():
+        return False
+    references, storage_uses = _holders_of(gradient)
+    whole = gradient.untyped_storage().nbytes() == gradient.nbytes
+    return whole and references <= holders[0] and storage_uses <= holders[1]
 
 
 def _is_array(gradient: Any) -> bool:
@@ -136,27 +134,26 @@ def _is_array(gradient: Any) -> bool:
     )
 
 
-def _holders(gradient: Tensor) -> tuple[int, int]:
+def _holders_of(gradient: Tensor) -> tuple[int, int]:
     """How many hold the Python object, and how many tensors hold its memory."""
     return sys.getrefcount(gradient), torch._C._storage_Use_Count(gradient.untyped_storage()._cdata)
 
 
-def _is_within(found: tuple[int, int], most: tuple[int, int]) -> bool:
-    return found[0] <= most[0] and found[1] <= most[1]
-
-
 def _calibrate() -> tuple[tuple[int, int], tuple[int, int]]:
-    """What `_holders` says in `is_unshared` and in `summed` of a tensor that nobody else holds, in this Python."""
+    """What is found in `is_unshared` and in `summed` of a tensor that nobody else holds, in this Python."""
     gradient = torch.zeros(1).add(1)
     container = [gradient]
 
-    def of_a_gradient(gradient: Tensor) -> tuple[int, int]:
-        return _holders(gradient)
+    def is_held_by(gradient: Tensor) -> tuple[int, int]:
+        return _holders_of(gradient)
 
-    def of_a_sum(held: Tensor, grad: Tensor | None) -> tuple[int, int]:
-        return _holders(held)
+    def is_unshared(gradient: Tensor) -> tuple[int, int]:
+        return is_held_by(gradient)
 
-    found = of_a_gradient(gradient), of_a_sum(gradient, None)
+    def summed(held: Tensor, grad: Tensor | None) -> tuple[int, int]:
+        return is_held_by(held)
+
+    found = is_unshared(gradient), summed(gradient, None)
     container.clear()
     return found
 

@@ -218,7 +218,9 @@ def linear_wrt_bias(grad: Tensor) -> Tensor:
 
 def _rows(x: Tensor) -> Tensor:
     """All vectors along the last axis, as the rows of a matrix."""
-    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    if x.ndim > 2:
+        return x.flatten(0, -2)
+    return x if x.ndim == 2 else x.unsqueeze(0)
 
 
 @composite(names="linear", aten="linear.default")
