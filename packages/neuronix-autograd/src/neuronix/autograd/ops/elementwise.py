@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronix.autograd.primitive import Shape, primitive
+from neuronix.autograd.primitive import primitive
 
 __all__ = [
     "abs",
@@ -22,7 +22,6 @@ __all__ = [
     "asinh",
     "atan",
     "atanh",
-    "bernoulli",
     "ceil",
     "cos",
     "cosh",
@@ -40,7 +39,6 @@ __all__ = [
     "log1p",
     "log2",
     "logit",
-    "normal",
     "round",
     "rsqrt",
     "sgn",
@@ -475,38 +473,6 @@ def floor(x: Tensor) -> Tensor:
 @floor.vjp("x")
 def floor_wrt_x(grad: Tensor) -> Tensor:
     return torch.zeros_like(grad)
-
-
-@primitive(aten="bernoulli.default bernoulli.p")
-def bernoulli(x: Tensor, p: float | None = None, *, generator: torch.Generator | None = None) -> Tensor:
-    """Ones with the probability x (or p), else zeros; the gradient is zero, as of every result that jumps."""
-    if p is None:
-        return torch.bernoulli(x, generator=generator)
-    return torch.bernoulli(x, p, generator=generator)
-
-
-@bernoulli.vjp("x")
-def bernoulli_wrt_x(grad: Tensor) -> Tensor:
-    return torch.zeros_like(grad)
-
-
-@primitive(aten="normal.Tensor_float normal.float_Tensor normal.Tensor_Tensor")
-def normal(mean: Tensor, std: Tensor = 1.0, *, generator: torch.Generator | None = None) -> Tensor:  # type: ignore[assignment]
-    """Numbers drawn from normal distributions; the gradients are zero, as torch has it.
-
-    ``mean + std * torch.randn_like(mean)`` has others.
-    """
-    return torch.normal(mean, std, generator=generator)
-
-
-@normal.vjp("mean")
-def normal_wrt_mean(grad: Tensor, mean: Shape) -> Tensor:
-    return grad.new_zeros(mean)
-
-
-@normal.vjp("std")
-def normal_wrt_std(grad: Tensor, std: Shape) -> Tensor:
-    return grad.new_zeros(std)
 
 
 @primitive(names="ceil", aten="ceil.default")

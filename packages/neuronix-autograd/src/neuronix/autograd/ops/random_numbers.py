@@ -1,16 +1,45 @@
-"""Random numbers whose distribution depends on a tensor.
-
-Normal numbers and those of Bernoulli stand in ``elementwise.py``.
-"""
+"""Random numbers whose distribution depends on a tensor."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from neuronix.autograd.primitive import primitive
+from neuronix.autograd.primitive import Shape, primitive
 
-__all__: list[str] = []
+__all__ = ["bernoulli", "normal"]
+
+
+@primitive(aten="bernoulli.default bernoulli.p")
+def bernoulli(x: Tensor, p: float | None = None, *, generator: torch.Generator | None = None) -> Tensor:
+    """Ones with the probability x (or p), else zeros; the gradient is zero, as of every result that jumps."""
+    if p is None:
+        return torch.bernoulli(x, generator=generator)
+    return torch.bernoulli(x, p, generator=generator)
+
+
+@bernoulli.vjp("x")
+def bernoulli_wrt_x(grad: Tensor) -> Tensor:
+    return torch.zeros_like(grad)
+
+
+@primitive(aten="normal.Tensor_float normal.float_Tensor normal.Tensor_Tensor")
+def normal(mean: Tensor, std: Tensor = 1.0, *, generator: torch.Generator | None = None) -> Tensor:  # type: ignore[assignment]
+    """Numbers drawn from normal distributions; the gradients are zero, as torch has it.
+
+    ``mean + std * torch.randn_like(mean)`` has others.
+    """
+    return torch.normal(mean, std, generator=generator)
+
+
+@normal.vjp("mean")
+def normal_wrt_mean(grad: Tensor, mean: Shape) -> Tensor:
+    return grad.new_zeros(mean)
+
+
+@normal.vjp("std")
+def normal_wrt_std(grad: Tensor, std: Shape) -> Tensor:
+    return grad.new_zeros(std)
 
 
 @primitive(aten="poisson.default")
