@@ -532,10 +532,8 @@ WITHOUT_ROW = {
     "conversions.new_empty_strided": "its values are whatever stood in memory",
     "conversions.new_empty": "its values are whatever stood in memory",
     "conversions.rand_like": "its values are random",
-    "elementwise.bernoulli": "its values are random: see test_fallback.py",
-    "elementwise.normal": "its values are random: see test_fallback.py",
     **dict.fromkeys(
-        [f"random_numbers.{name}" for name in ("poisson", "standard_gamma")],
+        [f"random_numbers.{name}" for name in ("bernoulli", "normal", "poisson", "standard_gamma")],
         "its values are random: see ops/test_random_numbers.py",
     ),
     "conversions.randn_like": "its values are random",

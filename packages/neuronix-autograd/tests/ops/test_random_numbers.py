@@ -12,6 +12,7 @@ from neuronix.autograd import CustomTensor, grad
 from neuronix.autograd.disguise import disguise, reveal, torch_code
 
 ROWS: dict[str, Callable[..., Any]] = {
+    "bernoulli": torch.bernoulli,
     "normal": lambda x: torch.normal(x, x),
     "normal, mean": lambda x: torch.normal(x, 2.0),
     "normal, deviation": lambda x: torch.normal(1.0, std=x),
