@@ -28,8 +28,9 @@ VARIANTS = {
     "compiled": torch_like.workloads(EAGER._replace(compile=compile_step)),
 }
 ENGINE = (
-    "backward.py", "gradients.py", "graph.py", "modes.py", "node.py", "primitive.py", "tensor.py",
-    "codegen/__init__.py", "codegen/calls.py", "codegen/names.py", "codegen/pullbacks.py", "codegen/runtime.py",
+    "backward.py", "gradients.py", "graph.py", "modes.py", "node.py", "tensor.py",
+    "primitive/__init__.py", "primitive/calls.py", "primitive/codegen.py", "primitive/names.py",
+    "primitive/pullbacks.py", "primitive/runtime.py",
     "dispatch/fallback.py", "dispatch/inplace.py", "dispatch/registry.py", "dispatch/torch_function.py",
     "errors/__init__.py", "errors/messages.py", "transforms/products.py", "watching/anomaly.py", "watching/hooks.py",
     "watching/saved_tensors.py", "watching/watcher.py",

@@ -2,7 +2,7 @@
 
 `run` is the whole algorithm: seed the results' gradients, visit the nodes from the youngest to the oldest, and let each
 one's pullback turn the gradient of its result into gradients of its arguments.  The order comes from ``graph.py``, the
-pullbacks from ``codegen/``.
+pullbacks from ``primitive/codegen.py``.
 """
 
 from __future__ import annotations

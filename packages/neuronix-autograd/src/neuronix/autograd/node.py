@@ -50,9 +50,9 @@ def versions_of(values: Any) -> list[int | None] | None:
 class Node:
     """One recorded operation.
 
-    Each primitive has a subclass of its own, generated with its call (see ``codegen/``).  What the node must remember
-    is known when the operation is declared, so it has a place for each parent (``x_parent``), each saved value
-    (``x_saved``) and that value's version (``x_version``), and a `pullback` that reads them.
+    Each primitive has a subclass of its own, generated with its call (see ``primitive/codegen.py``).  What the node
+    must remember is known when the operation is declared, so it has a place for each parent (``x_parent``), each saved
+    value (``x_saved``) and that value's version (``x_version``), and a `pullback` that reads them.
 
     Attributes:
         op: The primitive that was called.

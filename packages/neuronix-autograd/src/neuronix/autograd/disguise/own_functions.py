@@ -15,7 +15,6 @@ from weakref import WeakKeyDictionary, ref
 import torch
 from torch import Tensor
 
-from neuronix.autograd.codegen.runtime import recorded_output
 from neuronix.autograd.disguise import Disguised, disguise, torch_code
 from neuronix.autograd.disguise.function_hook import is_once_differentiable, user_functions
 from neuronix.autograd.errors import ArgumentError, DtypeError, GradientError, ShapeError, UnsupportedError
@@ -23,6 +22,7 @@ from neuronix.autograd.gradients import restored
 from neuronix.autograd.modes import enable_grad, outside_pass
 from neuronix.autograd.node import Node
 from neuronix.autograd.primitive import PrimitiveFunction, primitive
+from neuronix.autograd.primitive.runtime import recorded_output
 from neuronix.autograd.tensor import CustomTensor, new_result
 
 __all__ = ["Context", "call"]

@@ -1,6 +1,6 @@
 """Which of our operations answers for which torch function, method and ATen overload.
 
-One declaration (see ``primitive.py``) fills all three tables; ``torch_function.py`` and ``fallback.py`` read them.
+One declaration (see ``primitive/``) fills all three tables; ``torch_function.py`` and ``fallback.py`` read them.
 """
 
 from __future__ import annotations

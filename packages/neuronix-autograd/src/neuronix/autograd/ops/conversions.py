@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronix.autograd.codegen.runtime import constant_result
 from neuronix.autograd.dispatch.inplace import is_recorded, not_a_number, unwrap
 from neuronix.autograd.errors import GradientError
 from neuronix.autograd.ops.shapes import as_strided, expand_, view_
 from neuronix.autograd.primitive import composite, primitive
+from neuronix.autograd.primitive.runtime import constant_result
 from neuronix.autograd.tensor import CustomTensor
 
 __all__ = [

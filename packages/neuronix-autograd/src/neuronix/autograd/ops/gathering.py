@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronix.autograd.codegen.runtime import constant_result
 from neuronix.autograd.dispatch.inplace import is_recorded, unwrap
 from neuronix.autograd.errors import UnsupportedError
 from neuronix.autograd.ops.indexing import embed, index_, index_put_
 from neuronix.autograd.ops.shapes import axis_of, broadcast_shape, expand_, reshape_
 from neuronix.autograd.primitive import Shape, composite, primitive
+from neuronix.autograd.primitive.runtime import constant_result
 from neuronix.autograd.tensor import CustomTensor
 
 __all__ = [

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuronix.autograd.codegen.runtime import constant, constant_result
 from neuronix.autograd.dispatch import inplace
 from neuronix.autograd.dispatch.inplace import unwrap
 from neuronix.autograd.dispatch.registry import TORCH_FUNCTIONS
@@ -25,6 +24,7 @@ from neuronix.autograd.errors import ArgumentError, AxisError, DtypeError
 from neuronix.autograd.ops.conversions import clone
 from neuronix.autograd.ops.shapes import broadcast_shape, expand_, reshape_, squeeze_
 from neuronix.autograd.primitive import Shape, composite, primitive
+from neuronix.autograd.primitive.runtime import constant, constant_result
 from neuronix.autograd.tensor import CustomTensor
 
 __all__ = [

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronix.autograd.codegen.runtime import constant_result
 from neuronix.autograd.dispatch.inplace import unwrap
 from neuronix.autograd.dispatch.registry import TORCH_FUNCTIONS
 from neuronix.autograd.errors import AxisError, ShapeError
 from neuronix.autograd.primitive import Shape, composite, primitive
+from neuronix.autograd.primitive.runtime import constant_result
 from neuronix.autograd.tensor import CustomTensor
 
 __all__ = [

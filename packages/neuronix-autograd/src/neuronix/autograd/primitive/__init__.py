@@ -15,7 +15,7 @@ A rule's parameter list is its list of saved values::
         return grad * y
 
 What a decorated function does when it is called is generated once, at its first call, as plain Python source: see
-``codegen/``, or print ``mul.source``.
+``codegen.py``, or print ``mul.source``.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class Primitive:
     @property
     def source(self) -> str:
         """The generated Python source of the call and of the pullback."""
-        from neuronix.autograd import codegen
+        from neuronix.autograd.primitive import codegen
 
         if self.generated is None:
             codegen.generate(self)
@@ -170,7 +170,7 @@ class Primitive:
 
     @property
     def differentiable(self) -> tuple[str, ...]:
-        """The parameters that have a rule, in order; a list parameter comes last (see ``codegen/``)."""
+        """The parameters that have a rule, in order; a list parameter comes last (see ``codegen.py``)."""
         names = [name for name in self.parameters if name in self.rules]
         return tuple(sorted(names, key=self.takes_list))
 
@@ -221,7 +221,9 @@ class Primitive:
 
 def _first_call(*args: Any, **kwargs: Any) -> Any:
     """What a primitive does at its first call: generate its own code, then run that."""
-    from neuronix.autograd import codegen  # not at the top: it needs the tensor class, which needs the operations
+    from neuronix.autograd.primitive import (
+        codegen,  # not at the top: it needs the tensor class, which needs the operations
+    )
 
     function = globals()["this_function"]  # the globals of the function whose code this is: see `_declare`
     codegen.generate(function.primitive)

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from inspect import Parameter
 
-from neuronix.autograd.codegen.names import (
+from neuronix.autograd.graph import SWEEP_TEST
+from neuronix.autograd.node import saved_slot
+from neuronix.autograd.primitive import Primitive
+from neuronix.autograd.primitive.names import (
     class_name,
     complex_class_name,
     has_version,
     may_hold_tensors,
     parent_slots,
 )
-from neuronix.autograd.graph import SWEEP_TEST
-from neuronix.autograd.node import saved_slot
-from neuronix.autograd.primitive import Primitive
 
 __all__ = ["call"]
 

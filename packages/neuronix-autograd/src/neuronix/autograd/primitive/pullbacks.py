@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from neuronix.autograd.codegen.names import (
+from neuronix.autograd.node import saved_slot
+from neuronix.autograd.primitive import Primitive, Rule
+from neuronix.autograd.primitive.names import (
     class_name,
     complex_class_name,
     has_version,
@@ -12,8 +14,6 @@ from neuronix.autograd.codegen.names import (
     rule_name,
     saved_slots,
 )
-from neuronix.autograd.node import saved_slot
-from neuronix.autograd.primitive import Primitive, Rule
 
 __all__ = ["node_class"]
 

@@ -20,11 +20,10 @@ import linecache
 from types import FunctionType
 from typing import Any, cast
 
-from neuronix.autograd.codegen import runtime
-from neuronix.autograd.codegen.calls import call
-from neuronix.autograd.codegen.names import class_name, complex_class_name, kernel_name, rule_name
-from neuronix.autograd.codegen.pullbacks import node_class
-from neuronix.autograd.primitive import Primitive
+from neuronix.autograd.primitive import Primitive, runtime
+from neuronix.autograd.primitive.calls import call
+from neuronix.autograd.primitive.names import class_name, complex_class_name, kernel_name, rule_name
+from neuronix.autograd.primitive.pullbacks import node_class
 
 __all__ = ["generate"]
 
