@@ -100,8 +100,9 @@ def lstm_layer(
     kept: list[Tensor] | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """An LSTM in one direction: the outputs of all rows, and the final h and c."""
-    if onednn.computes(rows, w_ih, w_hh, b_ih, b_hh, h, c, w_hr, batch_sizes):
-        return onednn.lstm(rows, w_ih, w_hh, b_ih, b_hh, h, c, batch_sizes, reverse, kept)
+    layer = onednn.Layer(rows, w_ih, w_hh, b_ih, b_hh, h, c, batch_sizes)
+    if w_hr is None and onednn.computes(layer):
+        return onednn.lstm(layer, reverse, kept)
     outputs, steps, (h, c) = lstm_steps(
         rows, w_ih, w_hh, total(b_ih, b_hh), (h, c), w_hr, batch_sizes, reverse, kept is not None
     )
@@ -146,7 +147,8 @@ def lstm_layer_kernel(
     needs: tuple[bool, ...],
 ) -> Gradients:
     if onednn.computes_backward(kept, grad):
-        return onednn.lstm_backward(grad, rows, w_ih, w_hh, b_ih, b_hh, h, c, batch_sizes, reverse, kept)
+        layer = onednn.Layer(rows, w_ih, w_hh, b_ih, b_hh, h, c, batch_sizes)
+        return onednn.lstm_backward(grad, layer, reverse, kept)
     if not kept or onednn.has_left(kept):
         return lstm_layer_wrt(grad, rows, w_ih, w_hh, b_ih, b_hh, h, c, w_hr, batch_sizes, reverse, needs)
     return lstm_through_time(grad, rows, w_ih, w_hh, h, c, w_hr, batch_sizes, reverse, kept, needs)

@@ -8,12 +8,12 @@ on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["computes", "computes_backward", "has_left", "lstm", "lstm_backward"]
+__all__ = ["Layer", "computes", "computes_backward", "has_left", "lstm", "lstm_backward"]
 
 _layer = torch.ops.aten.mkldnn_rnn_layer.default
 _layer_backward = torch.ops.aten.mkldnn_rnn_layer_backward.default
@@ -23,22 +23,26 @@ _wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 _proxies = torch._C._TorchDispatchModeKey.PROXY
 
 
-def computes(
-    rows: Tensor,
-    w_ih: Tensor,
-    w_hh: Tensor,
-    b_ih: Tensor | None,
-    b_hh: Tensor | None,
-    h: Tensor,
-    c: Tensor,
-    w_hr: Tensor | None,
-    batch_sizes: list[int],
-) -> bool:
+class Layer(NamedTuple):
+    """What a layer in one direction is computed from."""
+
+    rows: Tensor
+    w_ih: Tensor
+    w_hh: Tensor
+    b_ih: Tensor | None
+    b_hh: Tensor | None
+    h: Tensor
+    c: Tensor
+    batch_sizes: list[int]
+
+
+def computes(layer: Layer) -> bool:
     """Whether the kernels are there for this layer; all tensors must be plain ones, and nobody write down a program.
 
     The kernels don't look at shapes, so these are part of the question.
     """
-    if w_hr is not None or batch_sizes[0] != batch_sizes[-1] or (b_ih is None) != (b_hh is None):
+    rows, w_ih, w_hh, b_ih, b_hh, h, c, batch_sizes = layer
+    if batch_sizes[0] != batch_sizes[-1] or (b_ih is None) != (b_hh is None):
         return False
     batch, hidden = batch_sizes[0], h.shape[-1]
     expected = [
@@ -68,21 +72,10 @@ def _is_plain(value: Tensor) -> bool:
     )
 
 
-def lstm(
-    rows: Tensor,
-    w_ih: Tensor,
-    w_hh: Tensor,
-    b_ih: Tensor | None,
-    b_hh: Tensor | None,
-    h: Tensor,
-    c: Tensor,
-    batch_sizes: list[int],
-    reverse: bool,
-    kept: list[Tensor] | None,
-) -> tuple[Tensor, Tensor, Tensor]:
+def lstm(layer: Layer, reverse: bool, kept: list[Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
     """The outputs of all rows, and the final h and c; ``kept`` receives them and the workspace."""
-    values = _prepared(rows, w_ih, w_hh, b_ih, b_hh, h, c, batch_sizes)
-    options = (h.shape[-1], 1, b_ih is not None, False, False, kept is not None)
+    values = _prepared(layer)
+    options = (layer.h.shape[-1], 1, layer.b_ih is not None, False, False, kept is not None)
     if kept is None:
         with torch.no_grad():
             outputs, h, c, _ = _layer(*values, reverse, [], _LSTM, *options)
@@ -103,24 +96,12 @@ def computes_backward(kept: list[Tensor], grad: Sequence[Tensor | None]) -> bool
     return has_left(kept) and not any(_wrapped(g) for g in grad if g is not None)
 
 
-def lstm_backward(
-    grad: Sequence[Tensor | None],
-    rows: Tensor,
-    w_ih: Tensor,
-    w_hh: Tensor,
-    b_ih: Tensor | None,
-    b_hh: Tensor | None,
-    h: Tensor,
-    c: Tensor,
-    batch_sizes: list[int],
-    reverse: bool,
-    kept: list[Tensor],
-) -> tuple[Any, ...]:
+def lstm_backward(grad: Sequence[Tensor | None], layer: Layer, reverse: bool, kept: list[Tensor]) -> tuple[Any, ...]:
     """The gradients of rows, W_ih, W_hh, b_ih, b_hh, h and c, and ``None`` for a projection."""
     by_outputs, by_h, by_c = grad
     outputs, final_h, final_c, workspace = kept
     by_rows, *others = _layer_backward(
-        *_prepared(rows, w_ih, w_hh, b_ih, b_hh, h, c, batch_sizes),
+        *_prepared(layer),
         outputs,
         final_h,
         final_c,
@@ -129,9 +110,9 @@ def lstm_backward(
         by_c,
         reverse,
         _LSTM,
-        h.shape[-1],
+        layer.h.shape[-1],
         1,
-        b_ih is not None,
+        layer.b_ih is not None,
         True,
         False,
         [],
@@ -141,17 +122,9 @@ def lstm_backward(
     return by_rows.flatten(0, 1), *others, None
 
 
-def _prepared(
-    rows: Tensor,
-    w_ih: Tensor,
-    w_hh: Tensor,
-    b_ih: Tensor | None,
-    b_hh: Tensor | None,
-    h: Tensor,
-    c: Tensor,
-    batch_sizes: list[int],
-) -> tuple[Tensor, ...]:
+def _prepared(layer: Layer) -> tuple[Tensor, ...]:
     """The tensors as the kernels take them: by times, without gaps, and with something in the place of biases."""
+    rows, w_ih, w_hh, b_ih, b_hh, h, c, batch_sizes = layer
     steps = rows.contiguous().reshape(len(batch_sizes), batch_sizes[0], -1)
     biases = (w_ih, w_hh) if b_ih is None or b_hh is None else (b_ih, b_hh)
     return steps, w_ih, w_hh, *biases, h.contiguous(), c.contiguous()
