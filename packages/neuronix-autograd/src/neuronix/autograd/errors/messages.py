@@ -11,7 +11,6 @@ from neuronix.autograd.dispatch.inplace import is_recorded, not_a_number
 from neuronix.autograd.errors import (
     ArgumentError,
     AxisError,
-    DeclarationError,
     DtypeError,
     GradientError,
     NeuronixError,
@@ -22,14 +21,14 @@ from neuronix.autograd.node import Node, versions_of
 from neuronix.autograd.tensor import CustomTensor
 
 if TYPE_CHECKING:
-    from neuronix.autograd.primitive import Primitive, Rule
+    from neuronix.autograd.primitive import Primitive
 
 __all__ = [
     "ARGUMENT_ERRORS",
     "changed_behind",
-    "check_declared",
     "explained",
     "modified",
+    "name_of",
     "without_version",
     "wrong_gradient",
     "wrong_number_of_gradients",
@@ -66,7 +65,7 @@ def explained(op: Primitive, error: Exception, values: Sequence[Any]) -> Excepti
     return ArgumentError(message)
 
 
-def _name(rule: Callable[..., Any]) -> str:
+def name_of(rule: Callable[..., Any]) -> str:
     """The name of a rule, which may be any callable."""
     return getattr(rule, "__name__", type(rule).__name__)
 
@@ -119,7 +118,7 @@ def modified(node: Node, name: str, value: Any, version: Any) -> GradientError:
 
 def wrong_gradient(op: Primitive, rule: Callable[..., Any], name: str, grad: Any, shape: Any) -> Exception:
     """The error for a rule that returned something else than a gradient of its argument's shape."""
-    message = f"{op.name}: the rule {_name(rule)!r} returned {_described(grad)} as the gradient of {name!r}"
+    message = f"{op.name}: the rule {name_of(rule)!r} returned {_described(grad)} as the gradient of {name!r}"
     if not isinstance(grad, (Tensor, CustomTensor)):
         return DtypeError(message, hint="it must return a tensor, or None")
     return ShapeError(
@@ -132,34 +131,6 @@ def wrong_number_of_gradients(op: Primitive, rule: Callable[..., Any], grads: An
     """The error for a rule that must return several gradients and returned something else."""
     found = f"{len(grads)} gradients" if isinstance(grads, (tuple, list)) else _described(grads)
     return GradientError(
-        f"{op.name}: the rule {_name(rule)!r} returned {found}; it must return {count} gradients",
+        f"{op.name}: the rule {name_of(rule)!r} returned {found}; it must return {count} gradients",
         hint="return a tuple with a gradient for each argument, or each tensor of a list, and None where there is none",
     )
-
-
-def check_declared(op: Primitive, rule: Rule, table: dict[str, Rule]) -> None:
-    """Refuse a second rule for an argument, and a kernel that doesn't stand in for exactly one rule.
-
-    Args:
-        op: The operation.
-        rule: What is being declared.
-        table: Where it is to stand: among the operation's rules, or its kernels.
-
-    Raises:
-        DeclarationError: If it can't.
-    """
-    what, name = "rule" if table is op.rules else "kernel", _name(rule.function)
-    for argument in rule.wrt:
-        if argument in table or rule.wrt.count(argument) > 1:
-            taken = _name(table.get(argument, rule).function)
-            raise DeclarationError(
-                f"{op.name}: two {what}s are declared with respect to {argument!r}: {taken!r} and {name!r}",
-                hint="an argument has one; a joint rule counts for each of its arguments",
-            )
-    if table is op.kernels and rule.wrt not in [other.wrt for other in op.rules.values()]:
-        rules = ", ".join(str(other.wrt) for other in op.distinct_rules) or "none"
-        raise DeclarationError(
-            f"{op.name}: the kernel {name!r} is declared with respect to {rule.wrt}, for which there is no rule; there "
-            f"are rules for: {rules}",
-            hint="declare the rule that it stands in for first, with the same arguments in the same order",
-        )

@@ -31,7 +31,7 @@ import torch
 
 from neuronix.autograd.dispatch import registry
 from neuronix.autograd.errors import DeclarationError
-from neuronix.autograd.errors.messages import check_declared
+from neuronix.autograd.errors.messages import name_of
 
 if TYPE_CHECKING:
     from neuronix.autograd.node import Node
@@ -332,7 +332,7 @@ def _declare(forward: Callable[..., Any], *, names: str | None, aten: str, **kin
     def add(table: dict[str, Rule], wrt: tuple[str, ...]) -> Callable[[F], F]:
         def decorate(rule: F) -> F:
             made = Rule(op, rule, wrt)
-            check_declared(op, made, table)
+            _check_declared(op, made, table)
             table.update(dict.fromkeys(wrt, made))
             if op.generated is not None:  # called before: its code must be generated again
                 op.generated = None
@@ -347,6 +347,34 @@ def _declare(forward: Callable[..., Any], *, names: str | None, aten: str, **kin
     declared.fused = lambda *wrt: add(op.kernels, wrt)  # type: ignore[method-assign]
     registry.register(declared, name, names, aten)
     return declared
+
+
+def _check_declared(op: Primitive, rule: Rule, table: dict[str, Rule]) -> None:
+    """Refuse a second rule for an argument, and a kernel that doesn't stand in for exactly one rule.
+
+    Args:
+        op: The operation.
+        rule: What is being declared.
+        table: Where it is to stand: among the operation's rules, or its kernels.
+
+    Raises:
+        DeclarationError: If it can't.
+    """
+    what, name = "rule" if table is op.rules else "kernel", name_of(rule.function)
+    for argument in rule.wrt:
+        if argument in table or rule.wrt.count(argument) > 1:
+            taken = name_of(table.get(argument, rule).function)
+            raise DeclarationError(
+                f"{op.name}: two {what}s are declared with respect to {argument!r}: {taken!r} and {name!r}",
+                hint="an argument has one; a joint rule counts for each of its arguments",
+            )
+    if table is op.kernels and rule.wrt not in [other.wrt for other in op.rules.values()]:
+        rules = ", ".join(str(other.wrt) for other in op.distinct_rules) or "none"
+        raise DeclarationError(
+            f"{op.name}: the kernel {name!r} is declared with respect to {rule.wrt}, for which there is no rule; there "
+            f"are rules for: {rules}",
+            hint="declare the rule that it stands in for first, with the same arguments in the same order",
+        )
 
 
 def composite(*, names: str, aten: str = "") -> Callable[[F], F]:

@@ -109,10 +109,8 @@ def _apply_rule(op: Primitive, rule: Rule, names: tuple[str, ...], conjugate: bo
     if joint:
         needs = [_is_needed(op, n) for n in rule.wrt]
         lines = [f"    needs = ({', '.join(needs)},)", "    if True in needs:"]
-    elif op.takes_list(rule.wrt[0]):
-        lines = ["    if True:"]
     else:
-        lines = [f"    if {rule.wrt[0]}_parent is not None:"]
+        lines = [f"    if {_is_needed(op, rule.wrt[0])}:"]
     result = "_grads" if joint else f"{rule.wrt[0]}_grad"
     if kernel is not None:
         lines += [
@@ -135,10 +133,10 @@ def _apply_rule(op: Primitive, rule: Rule, names: tuple[str, ...], conjugate: bo
         if op.takes_list(name):
             conj = "conjugated" if conjugate else "as_is"
             values = f"all_gradients(op, {rule_name(rule)}, {name}_grad, len({name}_parents))"
-            lines += [
-                f"        if {_is_needed(op, name) if joint else True}:",
-                f"            accumulate_list(grads, {name}_parents, {values}, restore, {position}, {conj})",
-            ]
+            if joint:
+                lines.append(f"        if {_is_needed(op, name)}:")
+            call = f"accumulate_list(grads, {name}_parents, {values}, restore, {position}, {conj})"
+            lines.append(f"        {'    ' if joint else ''}{call}")
             continue
         guard = f"{name}_parent is not None and {name}_grad is not None" if joint else f"{name}_grad is not None"
         lines.append(f"        if {guard}:")
