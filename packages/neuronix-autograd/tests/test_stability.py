@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from neuronix.autograd import CustomTensor, rules_only
+from neuronix.autograd.testing import FAR_OUT
 
 INF, NAN = float("inf"), float("nan")
 
@@ -20,26 +21,6 @@ NUMBERS = [
     0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 3.0, -3.0, 12.0, -12.0, 20.0, -20.0, 21.0, 50.0, -50.0, 88.0, -88.0, 104.0, -104.0,
     1e3, -1e3, 6e4, -6e4, 1e-4, -1e-4, 1e-7, -1e-7, 1e-20, -1e-20, 1e-38, 1e30, -1e30, 1e300, -1e300, INF, -INF, NAN,
 ]  # fmt: skip
-ROWS = [
-    [1.0, 2.0, 3.0],
-    [0.0, 0.0, 0.0],
-    [-0.0, 0.0, -1e-20],
-    [1e3, 1e3, -1e3],
-    [1e4, 1.0, -1e4],
-    [6e4, 6e4, 6e4],
-    [-6e4, -6e4, -6e4],
-    [1e-7, 2e-7, -1e-7],
-    [1e-30, -1e-30, 0.0],
-    [1e30, -1e30, 1.0],
-    [88.0, 89.0, -104.0],
-    [INF, 1.0, 2.0],
-    [-INF, 1.0, 2.0],
-    [INF, INF, 0.0],
-    [INF, -INF, 0.0],
-    [-INF, -INF, -INF],
-    [NAN, 1.0, 2.0],
-    [NAN, INF, 1.0],
-]
 
 ELEMENTWISE: dict[str, Callable[[Any], Any]] = {
     "exp": torch.exp,
@@ -212,7 +193,7 @@ def test_far_out_elementwise(name: str, dtype: torch.dtype, rules: bool) -> None
 @pytest.mark.parametrize("dtype", EPSILON, ids=str)
 @pytest.mark.parametrize("name", OF_ROWS)
 def test_far_out_in_rows(name: str, dtype: torch.dtype, rules: bool) -> None:
-    check(name, OF_ROWS[name], torch.tensor(ROWS, dtype=torch.float64).to(dtype), rules)
+    check(name, OF_ROWS[name], torch.tensor(FAR_OUT, dtype=torch.float64).to(dtype), rules)
 
 
 @pytest.mark.parametrize("far", [INF, -INF, NAN, 1e300])

@@ -12,32 +12,12 @@ from torch.testing import assert_close
 
 import neuronix.losses
 from neuronix.autograd import CustomTensor, rules_only
+from neuronix.autograd.testing import FAR_OUT
 
 assert neuronix.losses  # its functions answer for torch's below
 
-INF, NAN = float("inf"), float("nan")
-ROWS = [
-    [1.0, 2.0, 3.0],
-    [0.0, 0.0, 0.0],
-    [-0.0, 0.0, -1e-20],
-    [1e3, 1e3, -1e3],
-    [1e4, 1.0, -1e4],
-    [6e4, 6e4, 6e4],
-    [-6e4, -6e4, -6e4],
-    [1e-7, 2e-7, -1e-7],
-    [1e-30, -1e-30, 0.0],
-    [1e30, -1e30, 1.0],
-    [88.0, 89.0, -104.0],
-    [INF, 1.0, 2.0],
-    [-INF, 1.0, 2.0],
-    [INF, INF, 0.0],
-    [INF, -INF, 0.0],
-    [-INF, -INF, -INF],
-    [NAN, 1.0, 2.0],
-    [NAN, INF, 1.0],
-]
-CLASSES = torch.tensor([row % 3 for row in range(len(ROWS))])
-SIGNS = torch.tensor([1 - 2 * (row % 2) for row in range(len(ROWS))])
+CLASSES = torch.tensor([row % 3 for row in range(len(FAR_OUT))])
+SIGNS = torch.tensor([1 - 2 * (row % 2) for row in range(len(FAR_OUT))])
 SEVERAL = torch.stack([CLASSES, torch.full_like(CLASSES, -1), CLASSES], 1)
 
 
@@ -125,7 +105,7 @@ CASES = [(name, dtype) for name in LOSSES for dtype in PRECISIONS if name not in
 @pytest.mark.parametrize(("name", "dtype"), CASES, ids=str)
 @pytest.mark.filterwarnings("ignore:reduction. 'mean' divides the total loss by both:UserWarning")
 def test_far_out(name: str, dtype: torch.dtype, reduction: str, rules: bool) -> None:
-    function, values = LOSSES[name], torch.tensor(ROWS, dtype=torch.float64).to(dtype)
+    function, values = LOSSES[name], torch.tensor(FAR_OUT, dtype=torch.float64).to(dtype)
     wrong, _ = WRONG_IN_TORCH.get(name, (torch.zeros_like, ""))
     values = torch.where(wrong(values).bool().any(1, keepdim=True), torch.ones_like(values), values)
     theirs = values.clone().requires_grad_()

@@ -13,34 +13,14 @@ from torch.testing import assert_close
 
 import neuronix.nn
 from neuronix.autograd import CustomTensor, rules_only
+from neuronix.autograd.testing import FAR_OUT
 
 assert neuronix.nn  # its functions answer for torch's below
 
-INF, NAN = float("inf"), float("nan")
-
-# Each row is normalised by itself: what one row does to the next would hide what happens in it.
-ROWS = [
-    [1.0, 2.0, 3.0],
-    [0.0, 0.0, 0.0],
-    [-0.0, 0.0, -1e-20],
-    [1e3, 1e3, -1e3],
-    [1e4, 1.0, -1e4],
-    [6e4, 6e4, 6e4],
-    [-6e4, -6e4, -6e4],
-    [1e-7, 2e-7, -1e-7],
-    [1e-30, -1e-30, 0.0],
-    [1e30, -1e30, 1.0],
-    [88.0, 89.0, -104.0],
-    [INF, 1.0, 2.0],
-    [-INF, 1.0, 2.0],
-    [INF, INF, 0.0],
-    [INF, -INF, 0.0],
-    [-INF, -INF, -INF],
-    [NAN, 1.0, 2.0],
-    [NAN, INF, 1.0],
-]
+# Each row of FAR_OUT is normalised by itself: what one row does to the next would hide what happens in it.
+INF = float("inf")
 OTHERS = torch.linspace(-1, 1, 3, dtype=torch.float64)
-PER_ROW = torch.linspace(-1.5, 2, len(ROWS), dtype=torch.float64)
+PER_ROW = torch.linspace(-1.5, 2, len(FAR_OUT), dtype=torch.float64)
 PER_PLACE = torch.tensor([1.5, -0.5, 2.0], dtype=torch.float64)
 
 
@@ -112,7 +92,7 @@ def both(name: str, values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_far_out(name: str, dtype: torch.dtype) -> None:
-    value, gradient, expected, expected_gradient = both(name, torch.tensor(ROWS, dtype=torch.float64).to(dtype))
+    value, gradient, expected, expected_gradient = both(name, torch.tensor(FAR_OUT, dtype=torch.float64).to(dtype))
     # up to the order of a few products, and to numbers so small that they aren't normalised
     rounding, smallest = 8 * torch.finfo(dtype).eps, torch.finfo(dtype).tiny
     assert_close(value, expected, rtol=rounding, atol=smallest, equal_nan=True)
@@ -124,6 +104,6 @@ def test_far_out_by_the_rules_alone(name: str) -> None:
     # The rules find mean and variance again.  Of equal numbers 6e4 nothing is left but the rounding of their mean,
     # 1e-11, which 1/√eps and the other factor x̂ make larger; in lower precision it is larger than the gradient.
     with rules_only():
-        value, gradient, expected, expected_gradient = both(name, torch.tensor(ROWS, dtype=torch.float64))
+        value, gradient, expected, expected_gradient = both(name, torch.tensor(FAR_OUT, dtype=torch.float64))
     assert_close(value, expected, rtol=1e-13, atol=1e-300, equal_nan=True)
     assert_close(gradient, expected_gradient, rtol=1e-9, atol=1e-9, equal_nan=True)

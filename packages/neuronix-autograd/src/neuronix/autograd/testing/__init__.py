@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import math
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,7 @@ from neuronix.autograd.node import Node, next_sequence
 from neuronix.autograd.tensor import CustomTensor
 
 __all__ = [
+    "FAR_OUT",
     "assert_freed",
     "check_against_finite_differences",
     "check_against_torch",
@@ -36,6 +38,28 @@ __all__ = [
 _DIFFERENTIATING = (
     "backward grad grad_and_value hessian hvp jacfwd jacobian jacrev jvp linearize vhp vjp _engine_run_backward"
 ).split()
+
+FAR_OUT = [
+    [1.0, 2.0, 3.0],
+    [0.0, 0.0, 0.0],
+    [-0.0, 0.0, -1e-20],
+    [1e3, 1e3, -1e3],
+    [1e4, 1.0, -1e4],
+    [6e4, 6e4, 6e4],
+    [-6e4, -6e4, -6e4],
+    [1e-7, 2e-7, -1e-7],
+    [1e-30, -1e-30, 0.0],
+    [1e30, -1e30, 1.0],
+    [88.0, 89.0, -104.0],
+    [math.inf, 1.0, 2.0],
+    [-math.inf, 1.0, 2.0],
+    [math.inf, math.inf, 0.0],
+    [math.inf, -math.inf, 0.0],
+    [-math.inf, -math.inf, -math.inf],
+    [math.nan, 1.0, 2.0],
+    [math.nan, math.inf, 1.0],
+]
+"""Rows of large, tiny, equal, infinite and undefined numbers, at which an operation must do what PyTorch does."""
 
 # Relative and absolute tolerance.
 _TOLERANCES = {
