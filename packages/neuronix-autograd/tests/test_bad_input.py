@@ -26,6 +26,7 @@ from neuronix.autograd import (
 from neuronix.autograd.errors import GradientError, GraphError, NeuronixError, ShapeError
 from neuronix.autograd.graph import current_graph
 from neuronix.autograd.modes import in_plain_pass
+from neuronix.autograd.testing import check_index
 
 
 def leaf(*shape: int, dtype: torch.dtype = torch.float64) -> CustomTensor:
@@ -45,7 +46,7 @@ def unchanged(*tensors: CustomTensor) -> Iterator[None]:
 
     def state() -> Any:
         graph = current_graph()
-        graph.validate()
+        check_index(graph)
         modes = is_grad_enabled(), in_plain_pass(), graph.closed
         nodes = graph.num_nodes(), graph.num_edges(), id(graph)
         versions = [(x.data._version, id(x.data), id(x.grad_fn), x.requires_grad, x.is_leaf) for x in tensors]

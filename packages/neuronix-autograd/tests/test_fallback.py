@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -196,9 +198,24 @@ def test_functions_that_make_constants_refuse_what_requires_grad(call: Any) -> N
 
 def test_one_function_of_torch_takes_a_number_without_asking() -> None:
     # torch.range is deprecated: it calls float(x), as Python code may, and nobody can tell the two apart.
-    with pytest.warns(UserWarning, match="torch.range is deprecated"):
+    with pytest.warns(UserWarning, match="loses its gradient"), pytest.warns(UserWarning, match="range is deprecated"):
         made = torch.range(0, tensor(3.0, requires_grad=True))
     assert type(made) is torch.Tensor
+
+
+@pytest.mark.parametrize("convert", [float, complex, math.exp, lambda x: f"{float(x):.1f}"])
+def test_a_number_of_python_loses_the_gradient_but_not_in_silence(convert: Any) -> None:
+    x = tensor(2.0, requires_grad=True)
+    expected = convert(torch.tensor(2.0))
+    for tracked in (x, x * 1):
+        with pytest.warns(UserWarning, match="loses its gradient") as caught:
+            assert convert(tracked) == expected
+        assert [Path(warning.filename).name for warning in caught] == [Path(__file__).name]
+        assert convert(tracked.detach()) == expected
+        with no_grad():
+            assert convert(tracked) == expected
+    # As in PyTorch these say what they are, or round.
+    assert (x.item(), int(x), bool(x), f"{x:.1f}") == (2.0, 2, True, "2.0")
 
 
 @pytest.mark.parametrize(

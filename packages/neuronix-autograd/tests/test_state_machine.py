@@ -20,6 +20,7 @@ from torch.testing import assert_close
 
 from neuronix.autograd import AutogradGraph, CustomTensor
 from neuronix.autograd.errors import GradientError, GraphError
+from neuronix.autograd.testing import check_index
 
 
 class Naive:
@@ -276,7 +277,7 @@ class Engine(RuleBasedStateMachine):
     def everything_is_as_in_the_model(self) -> None:
         if not hasattr(self, "graph"):
             return
-        self.graph.validate()
+        check_index(self.graph)
         for name, model in self.model.items():
             ours = self.ours[name]
             assert ours.is_leaf == model.is_leaf

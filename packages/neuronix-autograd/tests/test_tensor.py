@@ -58,9 +58,9 @@ def test_attributes_are_torchs() -> None:
 
 def test_the_object_protocol() -> None:
     x = tensor([3.0, 0.0], requires_grad=True)
-    assert (float(x[0]), int(x[0]), bool(x[1]), len(x)) == (3.0, 3, False, 2)
+    assert (x[0].item(), int(x[0]), bool(x[1]), len(x)) == (3.0, 3, False, 2)
     assert range(5)[tensor(2)] == 2
-    assert [float(v) for v in x] == [3.0, 0.0]
+    assert [v.item() for v in x] == [3.0, 0.0]
     assert all(v.requires_grad for v in x)
     assert 3.0 in x
     assert 4.0 not in x

@@ -29,6 +29,7 @@ from neuronix.autograd import (
 )
 from neuronix.autograd.errors import GraphError
 from neuronix.autograd.graph import current_graph
+from neuronix.autograd.testing import check_index
 
 THREADS = 4
 
@@ -133,7 +134,7 @@ def test_one_graph_may_be_walked_backward_by_all_threads_at_once() -> None:
     expected = grad(total, x, retain_graph=True)[0].data
     for (found,) in together(*[lambda: grad(total, x, retain_graph=True)] * THREADS):
         assert_close(found.data, expected, rtol=0, atol=0)
-    current_graph().validate()
+    check_index(current_graph())
 
 
 def test_a_second_backward_is_refused_whoever_runs_it() -> None:
@@ -193,7 +194,7 @@ def test_blocks_of_several_threads_are_apart() -> None:
             y = x * factor
             barrier.wait(timeout=60)
             (found,) = grad(y, x, retain_graph=True)
-            graph.validate()
+            check_index(graph)
             return found.item(), graph.num_nodes()
 
     results = together(*[lambda factor=factor: work(factor) for factor in range(THREADS)])
@@ -226,7 +227,7 @@ def test_tensors_of_a_block_are_foreign_to_other_threads() -> None:
         with pytest.raises(GraphError, match="recorded on"):
             in_another_thread(lambda: y * 2)
         assert in_another_thread(lambda: y.detach() * 2).item() == 12
-        graph.validate()
+        check_index(graph)
         y.backward()
     assert x.grad is not None
     assert x.grad.item() == 2
@@ -396,7 +397,7 @@ def test_copied_contexts_record_on_one_default_graph_at_once() -> None:
     contexts = [contextvars.copy_context() for _ in range(THREADS)]
     results = together(*[lambda context=context: context.run(work) for context in contexts])
     assert results == [50 * 12.0] * THREADS
-    current_graph().validate()
+    check_index(current_graph())
 
 
 def test_asyncio_tasks_have_modes_and_blocks_of_their_own() -> None:

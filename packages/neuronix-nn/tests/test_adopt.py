@@ -403,7 +403,7 @@ def test_a_disguise_answers_like_a_tensor() -> None:
     assert torch.as_tensor(x) is x
     assert torch.asarray(x).tolist() == x.tolist()
     assert 3.0 in x
-    assert float(x[0, 1] + torch.tensor(1.0)) == 3.0
+    assert (x[0, 1] + torch.tensor(1.0)).item() == 3.0
     assert "CustomTensor" in repr(x)
     x.sum().backward()
     assert x.grad.tolist() == [[1.0, 1.0], [1.0, 1.0]]

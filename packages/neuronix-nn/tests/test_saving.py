@@ -296,6 +296,7 @@ def saves_and_dies(path: Path, moment: str, ready: int) -> None:
     def die(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
+    torch.set_num_threads(1)  # OpenMP's other threads don't come along in a fork, and would be waited for
     write = safetensors.torch.save_file
 
     def half(tensors: Any, filename: str, metadata: Any) -> None:

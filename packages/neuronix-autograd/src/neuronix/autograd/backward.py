@@ -154,17 +154,10 @@ def _seed(output: CustomTensor, gradient: Any, name: str) -> Any:
             hint="compute it from tensors with requires_grad=True, outside no_grad()",
         )
     node = output._node
-    if node is not None:
-        if node.graph.closed:
-            raise GraphError(
-                f"{name}: the result of {node.name!r} belongs to an AutogradGraph that is closed",
-                hint="call backward() inside the `with` block of the graph",
-            )
-        if output._data._version != output._version:
-            raise GradientError(
-                f"{name}: the result of {node.name!r} was changed in place through its .data or a view since it "
-                "was computed"
-            )
+    if node is not None and output._data._version != output._version:
+        raise GradientError(
+            f"{name}: the result of {node.name!r} was changed in place through its .data or a view since it was made"
+        )
     if gradient is None:
         if output._data.numel() != 1:
             raise GradientError(
@@ -176,9 +169,8 @@ def _seed(output: CustomTensor, gradient: Any, name: str) -> Any:
                 f"{name}: grad can be implicitly created only for real scalar outputs, not {output.dtype}"
             )
         return torch.ones_like(output._data)
-    gradient = (
-        gradient if isinstance(gradient, (Tensor, CustomTensor)) else torch.as_tensor(gradient, dtype=output.dtype)
-    )
+    if not isinstance(gradient, (Tensor, CustomTensor)):
+        gradient = torch.as_tensor(gradient, dtype=output.dtype)
     if gradient.shape != output._data.shape:
         raise ShapeError(
             f"{name}: the gradient has shape {tuple(gradient.shape)}, the tensor has shape {tuple(output.shape)}",
@@ -196,13 +188,16 @@ def _start(outputs: Sequence[CustomTensor], gradients: Sequence[Any], name: str,
     grads: dict[Node, Any] = {}
     for output, gradient in zip(outputs, gradients, strict=True):
         seed = _seed(output, gradient, name)
+        node = output.node_in(current_graph() if output._node is None else output._node.graph)
+        if node is None or node.graph.closed:
+            raise GraphError(
+                f"{name}: the AutogradGraph of the tensor of shape {tuple(output.shape)} is closed",
+                hint="call backward() inside the `with` block of the graph",
+            )
         if recording and not isinstance(seed, CustomTensor):
             seed = new_result(seed, None)
         elif not recording and isinstance(seed, CustomTensor):
             seed = seed._data
-        node = output.node_in(current_graph() if output._node is None else output._node.graph)
-        if node is None:
-            raise GraphError(f"{name}: the current AutogradGraph is closed")
         grads[node] = added(grads[node], seed) if node in grads else seed
     return grads
 

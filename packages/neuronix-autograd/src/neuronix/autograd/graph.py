@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections import Counter, deque
+from collections import deque
 from contextvars import ContextVar
 from functools import partial
 from itertools import chain
@@ -326,30 +326,6 @@ class AutogradGraph:
     def check_cycle(self) -> bool:
         """Whether the index contains a cycle (recording can't make one; an edge added by hand can)."""
         return not rx.is_directed_acyclic_graph(self.graph)
-
-    def validate(self) -> None:
-        """Compare the index with what the nodes themselves say.
-
-        Raises:
-            GraphError: If an edge is missing or is there too much, or a node is missing, or there is a cycle.
-        """
-        index = self.graph
-        wanted: Counter[tuple[int, int]] = Counter()
-        for node in self.nodes():
-            for parent in node.parents:
-                if parent is not None and parent.graph is self:
-                    if not index.has_node(parent._index) or index[parent._index]() is not parent:
-                        raise GraphError(f"the index has lost {parent!r}, a parent of {node!r}")
-                    wanted[parent._index, node._index] += 1
-        present = Counter((source, target) for source, target in index.edge_list())
-        for edge in wanted.keys() | present.keys():
-            if wanted[edge] != present[edge]:
-                source, target = (index[position]() for position in edge)
-                raise GraphError(
-                    f"the index has {present[edge]} edge(s) from {source!r} to {target!r}, the nodes say {wanted[edge]}"
-                )
-        if self.check_cycle():
-            raise GraphError("Cycle detected in autograd graph")
 
     # Pictures
 

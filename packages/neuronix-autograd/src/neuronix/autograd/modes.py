@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable
 from contextvars import ContextVar, Token
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from torch.utils._contextlib import context_decorator
 
 if TYPE_CHECKING:
     from neuronix.autograd.watching.watcher import Watcher
@@ -57,9 +58,7 @@ class _Mode:
             value = watchers() or True
         return self.variable.set(value)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.variable.reset(self._tokens.pop())
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -72,53 +71,18 @@ class _Mode:
             _Mode.__init__(mode, value)
             return mode
 
-        if inspect.isgeneratorfunction(function):
-            return cast("Callable[P, R]", _generator_function(function, fresh))
-        if inspect.isasyncgenfunction(function):
-            return cast("Callable[P, R]", _async_generator_function(function, fresh))
+        wrap: Callable[..., Callable[P, R]] = context_decorator
         if inspect.iscoroutinefunction(function):
-            return cast("Callable[P, R]", _coroutine_function(function, fresh))
-
-        @functools.wraps(function)
-        def inner(*args: P.args, **kwargs: P.kwargs) -> R:
-            with fresh():
-                return function(*args, **kwargs)
-
-        return inner
+            wrap = _coroutine_function
+        elif inspect.isasyncgenfunction(function):
+            wrap = _async_generator_function
+        return wrap(fresh, function)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.value})"
 
 
-def _generator_function(function: Callable[..., Any], mode: Callable[[], _Mode]) -> Callable[..., Any]:
-    """The generator function with the mode on while the generator itself runs, not while it waits for its caller."""
-
-    @functools.wraps(function)
-    def inner(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        generator = function(*args, **kwargs)
-        resume: Callable[[Any], Any] = generator.send
-        sent: Any = None
-        try:
-            while True:
-                try:
-                    with mode():
-                        item = resume(sent)
-                except StopIteration as end:
-                    return end.value
-                try:
-                    resume, sent = generator.send, (yield item)
-                except GeneratorExit:
-                    raise
-                except BaseException as error:  # noqa: BLE001  # thrown in by the caller, for the generator to handle
-                    resume, sent = generator.throw, error
-        finally:
-            with mode():
-                generator.close()
-
-    return inner
-
-
-def _coroutine_function(function: Callable[..., Any], mode: Callable[[], _Mode]) -> Callable[..., Any]:
+def _coroutine_function(mode: Callable[[], _Mode], function: Callable[..., Any]) -> Callable[..., Any]:
     """The coroutine function with the mode on until it has returned; other tasks have modes of their own."""
 
     @functools.wraps(function)
@@ -129,8 +93,11 @@ def _coroutine_function(function: Callable[..., Any], mode: Callable[[], _Mode])
     return inner
 
 
-def _async_generator_function(function: Callable[..., Any], mode: Callable[[], _Mode]) -> Callable[..., Any]:
-    """As `_generator_function`, for generators that await."""
+def _async_generator_function(mode: Callable[[], _Mode], function: Callable[..., Any]) -> Callable[..., Any]:
+    """The generator function with the mode on while the generator itself runs, not while it waits for its caller.
+
+    torch's `context_decorator` does the same for generators that don't await.
+    """
 
     @functools.wraps(function)
     async def inner(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:

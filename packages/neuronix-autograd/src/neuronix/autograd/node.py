@@ -56,6 +56,7 @@ class Node:
 
     Attributes:
         op: The primitive that was called.
+        is_leaf: Whether gradients that reach this node go into a leaf's ``.grad``.
         freed: Whether the saved values are gone.
         shape: The shape of the result (``None`` if the operation has several results).
         dtype: The element type of the result, or of the first one.
@@ -66,19 +67,9 @@ class Node:
         notes: ``None``, or what `note` was given.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_index",
-        "dtype",
-        "freed",
-        "graph",
-        "hooks",
-        "notes",
-        "restore",
-        "sequence",
-        "shape",
-    )
+    __slots__ = ("__weakref__", "_index", "dtype", "freed", "graph", "hooks", "notes", "restore", "sequence", "shape")
 
+    is_leaf = False  # whether gradients that reach it go into a leaf's .grad
     selects = False  # whether it stands for one result of several, and so has no rules
     op: Primitive  # a subclass's own, but an `OutputNode` has that of its parent
     freed: bool
@@ -133,11 +124,6 @@ class Node:
             if isinstance(hook, RuleHook):
                 values |= hook.saved_values()
         return values
-
-    @property
-    def is_leaf(self) -> bool:
-        """Whether gradients that reach this node go into a leaf's ``.grad``."""
-        return False
 
     @property
     def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
@@ -219,13 +205,9 @@ class LeafNode(Node):
 
     __slots__ = ("leaf",)
 
+    is_leaf = True
     op: Any = _LeafOperation()
     leaf: weakref.ref[CustomTensor]
-
-    @property
-    def is_leaf(self) -> bool:
-        """``True``."""
-        return True
 
     def pullback(self, grad: Any, grads: dict[Node, Any], recording: bool, retain_graph: bool) -> None:
         """Do nothing: a leaf has no parents to hand a gradient on to."""

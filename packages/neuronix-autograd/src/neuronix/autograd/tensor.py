@@ -6,10 +6,11 @@ What can be *done* with it stands in ``ops/``: each operation is bound to this c
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from neuronix.autograd.errors import ArgumentError, DtypeError, GradientError, GraphError, ShapeError
 from neuronix.autograd.graph import AutogradGraph, forget_leaf
+from neuronix.autograd.modes import is_grad_enabled
 from neuronix.autograd.node import Node
 from neuronix.autograd.watching.hooks import AfterAccumulation, KeepGradient, RemovableHandle
 
@@ -26,6 +28,8 @@ else:
     Operators = object  # the operations bind themselves to the class; a type checker can't see that
 
 __all__ = ["CustomTensor", "tensor"]
+
+Number = TypeVar("Number", float, complex)
 
 
 class CustomTensor(Operators):
@@ -101,15 +105,13 @@ class CustomTensor(Operators):
             raise GradientError(
                 f"the data of a tensor that requires grad must be floating point or complex, not {values.dtype}"
             )
-        if values.shape != self._data.shape:
-            if self._node is not None:
-                raise ShapeError(
-                    f"the data of a result of {self._node.name!r} with shape {tuple(self._data.shape)} can't be "
-                    f"replaced by one of shape {tuple(values.shape)}: its gradient would have the wrong shape",
-                    hint="make a new tensor",
-                )
-            forget_leaf(self)
-        elif values.dtype is not self._data.dtype:
+        if self._node is not None and values.shape != self._data.shape:
+            raise ShapeError(
+                f"the data of a result of {self._node.name!r} with shape {tuple(self._data.shape)} can't be "
+                f"replaced by one of shape {tuple(values.shape)}: its gradient would have the wrong shape",
+                hint="make a new tensor",
+            )
+        if (values.shape, values.dtype) != (self._data.shape, self._data.dtype):
             forget_leaf(self)
         self._data = values
         self._version = version_of(values)
@@ -134,73 +136,9 @@ class CustomTensor(Operators):
         """The number of axes."""
         return self._data.ndim
 
-    @property
-    def layout(self) -> torch.layout:
-        """The memory layout, as torch names it."""
-        return self._data.layout
-
-    @property
-    def is_cuda(self) -> bool:
-        """Whether the values live on a CUDA device."""
-        return self._data.is_cuda
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of one element."""
-        return self._data.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all elements."""
-        return self._data.nbytes
-
-    def size(self, dim: int | None = None) -> Any:
-        """The shape, or the size of axis ``dim``."""
-        return self._data.shape if dim is None else self._data.size(dim)
-
-    def dim(self) -> int:
-        """The number of axes."""
-        return self._data.ndim
-
-    ndimension = dim
-
-    def numel(self) -> int:
-        """The number of elements."""
-        return self._data.numel()
-
-    nelement = numel
-
-    def element_size(self) -> int:
-        """Bytes of one element."""
-        return self._data.element_size()
-
-    def stride(self, dim: int | None = None) -> Any:
-        """The strides, or that of axis ``dim``."""
-        return self._data.stride() if dim is None else self._data.stride(dim)
-
-    def is_contiguous(self, **kwargs: Any) -> bool:
-        """Whether the elements lie in memory in order."""
-        return self._data.is_contiguous(**kwargs)
-
-    def is_floating_point(self) -> bool:
-        """Whether the elements are real floating-point numbers."""
-        return self._data.is_floating_point()
-
-    def is_complex(self) -> bool:
-        """Whether the elements are complex numbers."""
-        return self._data.is_complex()
-
-    def data_ptr(self) -> int:
-        """The address of the first element."""
-        return self._data.data_ptr()
-
     def item(self) -> Any:
         """The only element as a Python number."""
         return self._data.item()
-
-    def tolist(self) -> Any:
-        """The elements as nested lists."""
-        return self._data.tolist()
 
     def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
         """The values as a numpy array that shares their memory.
@@ -433,14 +371,25 @@ class CustomTensor(Operators):
     def __bool__(self) -> bool:
         return bool(self._data)
 
-    def __float__(self) -> float:
-        return float(self._data)
-
     def __int__(self) -> int:
         return int(self._data)
 
+    def __float__(self) -> float:
+        return self._as_number(float)
+
     def __complex__(self) -> complex:
-        return complex(self._data.item())
+        return self._as_number(complex)
+
+    def _as_number(self, kind: Callable[[Tensor], Number]) -> Number:
+        """A number of Python's, which carries no gradient; whoever means that says so with ``item()``."""
+        number = kind(self._data)
+        if self._requires_grad and is_grad_enabled():
+            warnings.warn(
+                "converting a CustomTensor with requires_grad=True to a Python number loses its gradient; "
+                "use x.item() or x.detach() where that is meant",
+                stacklevel=3,
+            )
+        return number
 
     def __index__(self) -> int:
         try:
@@ -471,7 +420,7 @@ class CustomTensor(Operators):
         memo[id(self)] = copy
         # Tensors that share memory still do.  A fake tensor would be copied with its mode.
         data = deepcopy(self._data, memo) if type(self._data) is Tensor else self._data.clone()
-        copy._restore(data, self._requires_grad)
+        CustomTensor.__init__(copy, data, requires_grad=self._requires_grad)
         copy._grad = None if self._grad is None else self._grad.clone()
         if hasattr(self, "__dict__"):
             copy.__dict__.update(deepcopy(self.__dict__, memo))
@@ -487,9 +436,6 @@ class CustomTensor(Operators):
                 f"only leaf tensors support {what}; this one is the result of {self._node.name!r}",
                 hint="detach() it first",
             )
-
-    def _restore(self, data: Tensor, requires_grad: bool) -> None:
-        CustomTensor.__init__(self, data, requires_grad=requires_grad)
 
     def __repr__(self) -> str:
         name = type(self).__name__
@@ -581,5 +527,5 @@ def version_of(values: Tensor) -> int:
 def _rebuild(kind: type[CustomTensor], data: Tensor, requires_grad: bool) -> CustomTensor:
     """Unpickle; attributes of subclasses follow as the object's state."""
     made = kind.__new__(kind)
-    made._restore(data, requires_grad)
+    CustomTensor.__init__(made, data, requires_grad=requires_grad)
     return made

@@ -121,7 +121,7 @@ def holds(owner: str, what: str, saved: Any, names: Iterable[str]) -> None:
 def measure(owner: str, name: str, value: Any) -> float:
     """Return `value`, a number or anything that becomes one, as a float; NaN and infinity are measures too."""
     try:
-        return float(value)
+        return float(value.detach() if hasattr(value, "detach") else value)  # a loss may be tracked
     except (TypeError, ValueError, RuntimeError) as error:
         raise OptimizerTypeError(f"{owner}: `{name}` must be a number, got {described(value)}.") from error
 

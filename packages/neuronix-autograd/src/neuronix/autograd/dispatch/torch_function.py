@@ -30,6 +30,11 @@ __all__ = ["call"]
 # torch's names for what our declarations call otherwise: x is torch's input or self, y its other.
 _ALIASES = {"input": 0, "self": 0, "other": 1}
 
+# Methods and attributes that ask a tensor's values and record nothing, besides those whose name begins with is_.
+_ABOUT_VALUES = frozenset(
+    "data_ptr dim element_size itemsize layout nbytes ndimension nelement numel size stride tolist".split()
+)
+
 
 def call(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Answer ``func(*args, **kwargs)``, at least one argument of which is a CustomTensor.
@@ -165,18 +170,18 @@ def bind_remaining_methods() -> None:
     for name in dir(torch.Tensor):
         if name.startswith("__") or name in CustomTensor.__dict__:
             continue
-        func = getattr(torch.Tensor, name)
-        if callable(func) and func not in ignored:
-            setattr(CustomTensor, name, _method(func, name))
-    for name, attribute in vars(torch._C.TensorBase).items():
-        if name in CustomTensor.__dict__ or not isinstance(attribute, GetSetDescriptorType):
-            continue
-        if name.startswith("is_"):  # is_sparse, is_meta, …: about the values alone
-            setattr(CustomTensor, name, property(attrgetter(f"_data.{name}")))
+        attribute = getattr(torch.Tensor, name)
+        about_values = name in _ABOUT_VALUES or name.startswith("is_")
+        if about_values and isinstance(attribute, GetSetDescriptorType):
+            setattr(CustomTensor, name, property(attrgetter(f"_data.{name}"), doc=f"As ``torch.Tensor.{name}``."))
+        elif callable(attribute) and (about_values or attribute not in ignored):
+            setattr(CustomTensor, name, _method(attribute, name, about_values))
 
 
-def _method(func: Callable[..., Any], name: str) -> Callable[..., Any]:
+def _method(func: Callable[..., Any], name: str, about_values: bool) -> Callable[..., Any]:
     def method(self: CustomTensor, *args: Any, **kwargs: Any) -> Any:
+        if about_values:
+            return func(self._data, *unwrap(args), **kwargs)
         return call(func, (self, *args), kwargs)
 
     method.__name__ = method.__qualname__ = name

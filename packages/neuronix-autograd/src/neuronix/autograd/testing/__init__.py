@@ -11,6 +11,7 @@ import copy
 import gc
 import math
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd.backward import grad
+from neuronix.autograd.graph import AutogradGraph
 from neuronix.autograd.node import Node, next_sequence
 from neuronix.autograd.tensor import CustomTensor
 
@@ -28,6 +30,7 @@ __all__ = [
     "assert_freed",
     "check_against_finite_differences",
     "check_against_torch",
+    "check_index",
     "live_nodes",
     "no_leaks",
     "refusing",
@@ -428,6 +431,40 @@ def live_nodes(since: int = 0) -> list[Node]:
     # The type, not isinstance(): that would ask each object in memory for its __class__, and some answer with code.
     found = [thing for thing in gc.get_objects() if issubclass(type(thing), Node) and thing.sequence >= since]
     return sorted(found, key=lambda node: node.sequence)
+
+
+def check_index(graph: AutogradGraph) -> None:
+    """Check a graph's rustworkx index against what its nodes say of their parents.
+
+    Args:
+        graph: The graph.
+
+    Raises:
+        AssertionError: If a node or an edge is missing, an edge is there too much, or there is a cycle.
+
+    Example:
+        >>> from neuronix.autograd import AutogradGraph, tensor
+        >>> with AutogradGraph() as graph:
+        ...     y = tensor(1.0, requires_grad=True).exp()
+        ...     check_index(graph)
+    """
+    index = graph.graph
+    wanted: Counter[tuple[int, int]] = Counter()
+    for node in graph.nodes():
+        for parent in node.parents:
+            if parent is not None and parent.graph is graph:
+                if not index.has_node(parent.index) or index[parent.index]() is not parent:
+                    raise AssertionError(f"the index has lost {parent!r}, a parent of {node!r}")
+                wanted[parent.index, node.index] += 1
+    present = Counter((source, target) for source, target in index.edge_list())
+    for edge in wanted.keys() | present.keys():
+        if wanted[edge] != present[edge]:
+            source, target = (index[position]() for position in edge)
+            raise AssertionError(
+                f"the index has {present[edge]} edge(s) from {source!r} to {target!r}, the nodes say {wanted[edge]}"
+            )
+    if graph.check_cycle():
+        raise AssertionError("the index contains a cycle")
 
 
 @contextmanager
