@@ -9,9 +9,11 @@ One sample of each function; with NEURONIX_NIGHTLY=1 in the environment several,
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 import neuronix.losses
 import neuronix.nn
 from neuronix.autograd import CustomTensor, grad
+from neuronix.autograd.dispatch.registry import TORCH_FUNCTIONS
 from neuronix.autograd.errors import NeuronixError
 
 assert neuronix.nn  # their functions answer for torch's
@@ -152,14 +155,21 @@ def named(op: Any) -> str:
     return f"{op.name}.{op.variant_test_name}".rstrip(".")
 
 
-@pytest.mark.parametrize("op", [op for op in op_db if not excuse(NOT_ASKED, named(op))], ids=named)
-@pytest.mark.filterwarnings("ignore")  # torch's, of samples that are unusual
-def test_no_argument_is_a_constant_in_silence(op: Any) -> None:
+def samples_of(op: Any) -> list[Any]:
     dtypes = [dtype for dtype in (torch.float64, torch.float32) if dtype in op.supported_dtypes("cpu")]
     if not dtypes:
-        return  # of integers alone
+        return []  # of integers alone
     samples = list(itertools.islice(op.sample_inputs("cpu", dtypes[0], requires_grad=False), 60))
-    for sample in samples[:: max(1, len(samples) // MOST)][-MOST:]:
+    return samples[:: max(1, len(samples) // MOST)][-MOST:]
+
+
+ASKED = pytest.mark.parametrize("op", [op for op in op_db if not excuse(NOT_ASKED, named(op))], ids=named)
+
+
+@ASKED
+@pytest.mark.filterwarnings("ignore")  # torch's, of samples that are unusual
+def test_no_argument_is_a_constant_in_silence(op: Any) -> None:
+    for sample in samples_of(op):
         flat = tree_flatten((sample.input, list(sample.args), dict(sample.kwargs)))
         for place, value in enumerate(flat[0]):
             if isinstance(value, Tensor):
@@ -169,3 +179,25 @@ def test_no_argument_is_a_constant_in_silence(op: Any) -> None:
                 continue
             for function in functions(op):
                 check(named(op), function, flat, place)
+
+
+def parameters_left_out(op: Any, sample: Any) -> list[str]:
+    """The parameters that a sample gives no argument for and that aren't about the result's type and place."""
+    for function in (op.op, TORCH_FUNCTIONS.get(op.op)):  # a function of C has no signature: ours has the same
+        with suppress(ValueError, TypeError):
+            parameters = list(inspect.signature(function).parameters.values())[1 + len(sample.args) :]
+            named_ones = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+            return [name for name in named_ones if name not in (*sample.kwargs, "dtype", "device", "layout", "out")]
+    return []
+
+
+@ASKED
+@pytest.mark.filterwarnings("ignore")  # torch's, of arguments that are unusual
+def test_no_argument_that_is_mostly_left_out_is_a_constant_in_silence(op: Any) -> None:
+    for sample in samples_of(op):
+        for name in parameters_left_out(op, sample):
+            arguments = (sample.input, list(sample.args), {**sample.kwargs, name: sample.input})
+            for given in (1.0, sample.input):  # a number; and a weight for each element, for instance
+                arguments[2][name] = given
+                flat = tree_flatten(arguments)
+                check(named(op), op.op, flat, len(flat[0]) - 1)

@@ -87,8 +87,13 @@ def _forget_results(error: Exception, arguments: Any) -> None:
     """
     newest = _last_recorded(arguments)
     trace = error.__traceback__
+    first = None if trace is None else trace.tb_next
     while trace is not None:
         frame, trace = trace.tb_frame, trace.tb_next
+        if trace is not first and frame.f_code is call.__code__:
+            inner = frame.f_locals
+            if _last_recorded((inner["args"], inner["kwargs"])) <= newest:
+                return  # the call inside this one has seen to the rest
         module = str(frame.f_globals.get("__name__"))
         # A function that is taken apart runs on stand-ins, which torch's code keeps in objects of its own.
         taken_apart = module == fallback.__name__ or module.partition(".")[0] == "torch"

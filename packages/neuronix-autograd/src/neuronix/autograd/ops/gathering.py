@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd.dispatch.inplace import is_recorded, unwrap
-from neuronix.autograd.errors import UnsupportedError
+from neuronix.autograd.errors import ArgumentError, UnsupportedError
 from neuronix.autograd.ops.indexing import embed, index_, index_put_
 from neuronix.autograd.ops.shapes import axis_of, broadcast_shape, expand_, reshape_
 from neuronix.autograd.primitive import Shape, composite, primitive
@@ -201,12 +201,15 @@ def scatter(x: Any, dim: int, index: Any, src: Any = None, value: Any = None, *,
 
     Raises:
         UnsupportedError: For ``reduce="multiply"``, which has no derivative in torch either.
+        ArgumentError: For any other ``reduce``.
     """
     src = value if src is None else src
     if reduce == "multiply":
         raise UnsupportedError(
             "scatter: reduce='multiply' has no derivative", hint="use scatter_reduce(..., reduce='prod')"
         )
+    if not (reduce is None or (isinstance(reduce, str) and reduce == "add")):
+        raise ArgumentError(f"scatter: reduce must be 'add' or left out, got {reduce!r}", hint="use scatter_reduce()")
     if not isinstance(src, (CustomTensor, Tensor)):
         if reduce is None:
             return scatter_value(x, dim, index, src)
@@ -290,10 +293,14 @@ def scatter_reduce(x: Any, dim: int, index: Any, src: Any, reduce: str, *, inclu
     Returns:
         A tensor of the shape of ``x``.
 
+    Raises:
+        ArgumentError: For any other ``reduce``.
+
     Differs from torch:
         With ``include_self=False``, an extreme's gradient goes to the elements of ``src`` alone; torch takes a share of
         it for an equal element of ``x``, which gets nothing.
     """
+    _check_reduce("scatter_reduce", reduce, ("sum", "prod", "mean", "amax", "amin"))
     dim = axis_of(dim, x.ndim, "scatter_reduce")
     if reduce in ("amax", "amin"):
         return scatter_extreme(x, dim, index, src, reduce, include_self)
@@ -312,9 +319,15 @@ def scatter_reduce(x: Any, dim: int, index: Any, src: Any, reduce: str, *, inclu
     return total / number.scatter_add(dim, unwrap(index), torch.ones_like(unwrap(src))).clamp(min=1)
 
 
+def _check_reduce(name: str, reduce: str, known: tuple[str, ...]) -> None:
+    if reduce not in known:
+        raise ArgumentError(f"{name}: reduce must be one of {', '.join(known)}; got {reduce!r}")
+
+
 @composite(names="index_reduce", aten="index_reduce.default")
 def index_reduce(x: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True) -> Any:
     """`scatter_reduce` with the same places for all rows."""
+    _check_reduce("index_reduce", reduce, ("prod", "mean", "amax", "amin"))  # its sum is index_add
     dim = axis_of(dim, source.ndim, "index_reduce")
     if not source.ndim:
         lifted = index_reduce(reshape_(x, (1,)), 0, index, reshape_(source, (1,)), reduce, include_self=include_self)

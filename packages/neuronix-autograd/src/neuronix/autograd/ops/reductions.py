@@ -14,6 +14,7 @@ from torch import Tensor
 
 from neuronix.autograd.dispatch.inplace import unwrap
 from neuronix.autograd.dispatch.registry import TORCH_FUNCTIONS
+from neuronix.autograd.errors import DtypeError
 from neuronix.autograd.ops.running import product_before
 from neuronix.autograd.ops.shapes import reshape_
 from neuronix.autograd.primitive import Shape, composite, primitive
@@ -157,6 +158,8 @@ def _corrected(dim: Any, unbiased: bool | None, correction: float | None) -> tup
     """``dim`` and ``correction`` of ``var(dim, unbiased)``, ``var(unbiased)`` and ``var(dim, correction=)``."""
     if isinstance(dim, bool):  # var(unbiased), without an axis
         dim, unbiased = None, dim
+    if unbiased is not None and not isinstance(unbiased, bool):
+        raise DtypeError(f"unbiased must be True or False, got {unbiased!r}", hint="another divisor: correction=")
     return dim, correction if unbiased is None else int(unbiased)
 
 

@@ -221,7 +221,7 @@ def multi_margin_loss(
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     reduction_number("multi_margin_loss", reduction)  # before the target is looked at, as in PyTorch
-    if p not in (1, 2):
+    if isinstance(p, CustomTensor) or p not in (1, 2):
         raise LossArgumentError(f"multi_margin_loss: only p == 1 and p == 2 are supported, got {p}")
     x, y = lift(input), lift(target)
     x = x.reshape(1) if x.ndim == 0 else x

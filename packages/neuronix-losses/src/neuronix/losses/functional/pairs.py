@@ -7,7 +7,7 @@ from typing import Any
 
 from neuronix.autograd import CustomTensor, composite, ops
 from neuronix.autograd.errors import ShapeError
-from neuronix.losses.errors import LossArgumentError
+from neuronix.losses.errors import LossArgumentError, LossTypeError
 from neuronix.losses.functional.arguments import TensorLike, choose, legacy_reduction, lift
 from neuronix.losses.functional.reduction import reduce as reduced
 from neuronix.nn import functional
@@ -165,6 +165,8 @@ def _triplet(
 ) -> CustomTensor:
     if margin <= 0:
         raise LossArgumentError(f"{name}: margin must be greater than 0, got {margin}")
+    if not isinstance(swap, bool):
+        raise LossTypeError(f"{name}: swap must be True or False, got {swap!r}")
     a, p, n = map(lift, triple)
     if not a.ndim == p.ndim == n.ndim:
         raise ShapeError(

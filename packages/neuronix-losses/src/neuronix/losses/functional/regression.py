@@ -12,10 +12,15 @@ All are symmetric, so the target's gradient is the input's with its sign changed
 
 from __future__ import annotations
 
+import inspect
+from functools import wraps
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from neuronix.autograd import CustomTensor, composite, primitive
+from neuronix.autograd.disguise import reveal
 from neuronix.autograd.errors import ArgumentError
 from neuronix.losses.functional import kernels
 from neuronix.losses.functional.arguments import (
@@ -111,7 +116,6 @@ def mse_loss_kernel_wrt_target(grad: Tensor, x: Tensor, target: Tensor, reductio
     return kernels.mse_backward(grad, target, x, reduction)
 
 
-@composite(names="nn.functional.l1_loss")
 def l1_loss(
     input: TensorLike,
     target: TensorLike,
@@ -147,10 +151,6 @@ def l1_loss(
         >>> from neuronix.losses.functional import l1_loss
         >>> l1_loss(tensor([1.0, 2.0, 4.0]), tensor([1.0, 2.0, 1.0])).item()
         1.0
-
-    Differs from torch:
-        ``torch.nn.functional.l1_loss`` loses ``weight`` when it is called with tensors that aren't torch's own; this
-        function doesn't.
     """
     input, target = lift(input), lift(target)
     reduction = legacy_reduction(size_average, reduce, reduction)
@@ -159,6 +159,17 @@ def l1_loss(
     if weight is None:
         return _reduce("l1_loss", errors, reduction)
     return _weighted("l1_loss", errors, input, weight, reduction)
+
+
+@composite(names="nn.functional.l1_loss")
+@wraps(l1_loss)
+def _l1_loss_of_torch(*args: Any, **kwargs: Any) -> CustomTensor:
+    """As `l1_loss`, where ``torch.nn.functional.l1_loss`` was called: it hands on all its arguments but ``weight``."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code is not torch.nn.functional.l1_loss.__code__:
+        frame = frame.f_back
+    weight = None if frame is None else reveal(frame.f_locals["weight"])
+    return l1_loss(*args, **{"weight": weight, **kwargs})
 
 
 @composite(names="nn.functional.smooth_l1_loss")
