@@ -153,7 +153,7 @@ for function in (F.cross_entropy, named(F.cross_entropy)):
         CLASSIFICATION += with_reductions(
             f"{name} smooth ignoring", function, inputs, label_smoothing=0.3, ignore_index=0
         )
-    for shape in [(5, 3), (4,), (2, 3, 4), (2, 3, 2, 2), (0, 3), (2, 3, 0)]:
+    for shape in [(5, 3), (4,), (2, 3, 4), (2, 3, 2, 2), (0, 3), (2, 3, 0), (0,), (3, 0)]:
         for smoothing in (0.0, 0.2):
             CLASSIFICATION += with_reductions(
                 f"probabilities {shape} smooth {smoothing}",

@@ -92,7 +92,7 @@ def cross_entropy(
         smooth = smooth.sum() / _total_weight(target.data, _plain(weight), ignore_index, log_p.data)
     elif reduction == "sum":
         smooth = smooth.sum()
-    smoothed: CustomTensor = loss * (1 - label_smoothing) + smooth * (label_smoothing / classes)
+    smoothed: CustomTensor = loss * (1 - label_smoothing) + smooth * (label_smoothing / max(classes, 1))
     return smoothed
 
 
@@ -120,7 +120,7 @@ def _of_probabilities(
     _check_class_weight("cross_entropy", input, weight, axis)
     classes = input.shape[axis]
     if label_smoothing > 0.0:
-        target = target * (1 - label_smoothing) + label_smoothing / classes
+        target = target * (1 - label_smoothing) + label_smoothing / max(classes, 1)
     terms = input.log_softmax(axis) * target
     if weight is not None:
         terms = terms * _along(weight, axis, input.ndim)
@@ -128,8 +128,9 @@ def _of_probabilities(
         result: CustomTensor = -terms.sum(axis)
         return result
     total: CustomTensor = -terms.sum()
-    # As in PyTorch the mean divides by the number of targets here, not by their weights.
-    return total / math.prod(input.shape[:axis] + input.shape[axis + 1 :]) if reduction == "mean" else total
+    # As in PyTorch the mean divides by the number of targets here, not by their weights; without classes there is none.
+    targets = input.numel() // max(classes, 1)
+    return total / targets if reduction == "mean" else total
 
 
 @composite(names="nn.functional.nll_loss")
