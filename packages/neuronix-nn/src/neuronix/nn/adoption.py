@@ -249,20 +249,10 @@ class Adopted(Module):
         return sorted({*super().__dir__(), *dir(self.torch_module)})
 
 
-def _attributes(torch_module: torch.nn.Module) -> tuple[tuple[str, Any], ...]:
-    """The attributes of a torch module that are no state, in a form that can be compared and hashed."""
+def _attributes(torch_module: torch.nn.Module) -> dict[str, Any]:
+    """The attributes of a torch module that are no state."""
     state = ("_parameters", "_buffers", "_modules")
-    return tuple((name, _hashable(value)) for name, value in vars(torch_module).items() if name not in state)
-
-
-def _hashable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return tuple((name, _hashable(item)) for name, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return (type(value), *map(_hashable, value))
-    if isinstance(value, Tensor) or type(value).__hash__ is None:
-        return type(value), id(value)
-    return value
+    return {name: value for name, value in vars(torch_module).items() if name not in state}
 
 
 class _Passes:

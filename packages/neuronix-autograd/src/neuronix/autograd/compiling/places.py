@@ -99,6 +99,7 @@ class Places:
     Attributes:
         held: The dicts; the arguments' is the first.
         key: Equal for two moments if the same graph serves both.
+        guards: The part of the key that isn't in the dicts.
         tensors: The tensors, each once.
         places: Where they are.
         customs: The `CustomTensor`s among the values.
@@ -112,8 +113,9 @@ class Places:
         self.customs: list[CustomTensor] = []
         self._numbers = numbers
         self._positions: dict[int, int] = {}
-        for number, (values, numbers_are_inputs, guard) in enumerate(held):
-            self.key.append(guard)
+        self.guards = [_guard(guard) for _, _, guard in held]
+        self.key += self.guards
+        for number, (values, numbers_are_inputs, _) in enumerate(held):
             for name, value in values.items():
                 self.key.append(name)
                 inputs = self._inputs(value, (number, name) if numbers_are_inputs else None)
@@ -179,11 +181,13 @@ def _guard(value: Any) -> Any:
         return (type(value), *map(_guard, value))
     if isinstance(value, (int, float, str)):
         return type(value), value
-    return value if value.__hash__ is not None else _Identity(value)
+    if value.__hash__ is None or isinstance(value, (Tensor, CustomTensor)):  # whose == compares their elements
+        return _Identity(value)
+    return value
 
 
 class _Identity:
-    """Stands in a key for an object that can't be hashed; it keeps it alive, so that no other one takes its place."""
+    """Stands in a key for an object that can't be hashed or compared, and keeps it: no other one takes its identity."""
 
     def __init__(self, value: Any) -> None:
         self.value = value

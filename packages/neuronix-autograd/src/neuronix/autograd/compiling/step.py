@@ -60,8 +60,8 @@ def compile(
 
     Notes:
         An object lists what it holds by a method ``compile_state()``, which yields triples: a dict whose values the
-        step may read or change, whether floats in it are inputs of the graph, and anything hashable on which the graph
-        depends beside.  An object with a method ``initialize_state()`` is given the chance to make state that it would
+        step may read or change, whether floats in it are inputs of the graph, and anything else on which the graph
+        depends.  An object with a method ``initialize_state()`` is given the chance to make state that it would
         else make during its first step.
 
         What Python does besides (printing, counting) happens while tracing only.  A step that would keep a tensor
@@ -153,7 +153,7 @@ class CompiledStep(Generic[P, R]):
 
     def _guards(self, leaves: Sequence[Any], structure: Any) -> tuple[Any, ...]:
         """What the graph depends on beside tensors, as each object of the state says it."""
-        return tuple(guard for _, _, guard in self._places(leaves, structure).held)
+        return tuple(self._places(leaves, structure).guards)
 
     def _key(self, structure: Any, places: Places) -> Any:
         return (structure, is_grad_enabled(), uses_rules_only(), torch.get_default_dtype(), tuple(places.key))
@@ -229,17 +229,17 @@ def _check_unchanged(before: Any, after: Any) -> None:
     """Refuse a step that changes, in Python and again and again, what its own graph depends on.
 
     Raises:
-        CompileError: If it does; it names the innermost tuple (a name and a value, say) that isn't equal.
+        CompileError: If it does; it says what, by the innermost name.
     """
     if before == after:
         return
+    name = "what it depends on"
     while isinstance(before, tuple) and isinstance(after, tuple) and len(before) == len(after):
-        old, new = next(pair for pair in zip(before, after, strict=True) if pair[0] != pair[1])
-        if not isinstance(old, tuple):
-            break
-        before, after = old, new
+        if before and isinstance(before[0], str):
+            name = repr(before[0])
+        before, after = next(pair for pair in zip(before, after, strict=True) if pair[0] != pair[1])
     raise CompileError(
-        f"compile: the step changes {reprlib.repr(before)} to {reprlib.repr(after)}, which is no tensor; compiled "
-        "code wouldn't do that at each call",
+        f"compile: the step changes {name} from {reprlib.repr(before)} to {reprlib.repr(after)}, which is no tensor; "
+        "compiled code wouldn't do that at each call",
         hint="change it outside the step, or keep it in a torch tensor",
     )
