@@ -314,7 +314,7 @@ def test_a_change_of_what_is_saved_is_noticed() -> None:
         y += 1
         return z
 
-    with pytest.raises(GradientError, match="Cube: a saved tensor of shape .2,. is needed"):
+    with pytest.raises(GradientError, match="Cube: its saved tensor with shape .2,. is needed"):
         run(changes, x).sum().backward()
 
     def changes_result(x: Any) -> Any:

@@ -18,6 +18,7 @@ from torch import Tensor
 from neuronix.autograd.disguise import Disguised, disguise, torch_code
 from neuronix.autograd.disguise.function_hook import is_once_differentiable, user_functions
 from neuronix.autograd.errors import ArgumentError, DtypeError, GradientError, ShapeError, UnsupportedError
+from neuronix.autograd.errors.messages import modified
 from neuronix.autograd.gradients import restored
 from neuronix.autograd.modes import enable_grad, outside_pass
 from neuronix.autograd.node import Node
@@ -149,12 +150,7 @@ class _Saved:
 
     def get(self, name: str) -> Any:
         if self.data._version != self.version:
-            raise GradientError(
-                f"{name}: a saved tensor of shape {tuple(self.data.shape)} is needed for the gradient, but has been "
-                f"modified by an inplace operation since the forward pass (version {self.data._version}, expected "
-                f"{self.version})",
-                hint="call backward() before changing it, or change a .clone()",
-            )
+            raise modified(name, "saved tensor", self.data, self.version)
         node = self.node()
         if self.place is None or node is None:
             return new_result(self.data, self.parent)

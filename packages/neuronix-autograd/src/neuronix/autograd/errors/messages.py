@@ -17,7 +17,7 @@ from neuronix.autograd.errors import (
     ShapeError,
     UnsupportedError,
 )
-from neuronix.autograd.node import Node, versions_of
+from neuronix.autograd.node import versions_of
 from neuronix.autograd.tensor import CustomTensor
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ def changed_behind(op: Primitive, name: str, tensor: CustomTensor) -> GradientEr
     )
 
 
-def modified(node: Node, name: str, value: Any, version: Any) -> GradientError:
-    """The error for a saved value that was changed between the forward and the backward pass."""
+def modified(operation: str, name: str, value: Any, version: Any) -> GradientError:
+    """The error for a saved value that was changed between an operation's forward and backward pass."""
     what = "its result" if name == "out" else f"its {name}" if " " in name else f"its argument {name!r}"
     if isinstance(value, Tensor):
         what = f"{what} with shape {tuple(value.shape)}"
@@ -110,7 +110,7 @@ def modified(node: Node, name: str, value: Any, version: Any) -> GradientError:
         what = f"a tensor of {what}"
         now = versions_of(value)
     return GradientError(
-        f"{node.name}: {what} is needed for the gradient, but has been modified by an inplace operation since the "
+        f"{operation}: {what} is needed for the gradient, but has been modified by an inplace operation since the "
         f"forward pass (version {now}, expected {version})",
         hint="call backward() before changing it, or change a .clone()",
     )

@@ -66,7 +66,7 @@ def _pullback(op: Primitive, *, conjugate: bool) -> list[str]:
             now = f"({now} if isinstance({saved_slot(n)}, Tensor) else versions_of({saved_slot(n)}))"
         lines += [
             f"    if {known} and {now} != node.{n}_version:",
-            f"        raise modified(node, {n!r}, {saved_slot(n)}, node.{n}_version)",
+            f"        raise modified(node.name, {n!r}, {saved_slot(n)}, node.{n}_version)",
         ]
     lines += _rewrap(op, saved)
     if "out" in versioned and may_hold_tensors(op, "out"):

@@ -233,7 +233,7 @@ class _Results(tuple[Any, ...]):
             value, version = tuple.__getitem__(self, read), self.versions[read]
             data = value._data if isinstance(value, CustomTensor) else value
             if version is not None and data._version != version:
-                raise modified(self.node, f"result {read}", data, version)
+                raise modified(self.node.name, f"result {read}", data, version)
         return tuple.__getitem__(self, place)
 
     def __iter__(self) -> Iterator[Any]:
