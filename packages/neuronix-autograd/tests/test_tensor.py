@@ -56,6 +56,19 @@ def test_attributes_are_torchs() -> None:
     assert (x.element_size(), x.nbytes, x.stride()) == (8, 48, (3, 1))
 
 
+QUESTIONS = (
+    "const_data_ptr data_ptr dense_dim dim element_size get_device is_contiguous numel sparse_dim stride".split()
+)
+
+
+@pytest.mark.parametrize("name", [*QUESTIONS, "storage_offset", "tolist", "size", "is_complex", "is_neg", "dim_order"])
+def test_questions_about_values_are_answered_by_the_values(name: str) -> None:
+    x = tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    for tracked in (x, (x * 2)[1:]):
+        assert getattr(tracked, name)() == getattr(tracked.data, name)()
+        assert tracked.untyped_storage().data_ptr() == tracked.data.untyped_storage().data_ptr()
+
+
 def test_the_object_protocol() -> None:
     x = tensor([3.0, 0.0], requires_grad=True)
     assert (x[0].item(), int(x[0]), bool(x[1]), len(x)) == (3.0, 3, False, 2)
