@@ -32,8 +32,8 @@ _ALIASES = {"input": 0, "self": 0, "other": 1}
 
 # Methods and attributes that ask a tensor's values and record nothing, besides those whose name begins with is_.
 _ABOUT_VALUES = frozenset(
-    "const_data_ptr data_ptr dense_dim dim dim_order element_size get_device itemsize layout nbytes ndimension nelement "
-    "numel size sparse_dim storage storage_offset stride tolist untyped_storage".split()
+    "const_data_ptr data_ptr dense_dim dim dim_order element_size get_device itemsize layout nbytes ndimension "
+    "nelement numel size sparse_dim storage storage_offset stride tolist untyped_storage".split()
 )
 
 
