@@ -50,7 +50,6 @@ DIFFERENT = {
     "native_batch_norm": "the type of statistics that are empty",
     "native_dropout_backward": "random",
     "svd": "the vectors behind those of a thin decomposition are any basis",
-    "_safe_softmax": "torch's own second kernel",
     **dict.fromkeys("bernoulli cauchy dropout exponential geometric log_normal multinomial".split(), "random"),
     **dict.fromkeys("normal rand rrelu uniform".split(), "random"),
 }

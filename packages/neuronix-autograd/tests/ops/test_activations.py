@@ -172,6 +172,12 @@ def test_softmax_of_awkward_inputs(
     check_against_torch(lambda x: function(x, dim), leaf(values), second_order=not infinite)
 
 
+@pytest.mark.parametrize("dim", [0, 1])
+def test_softmax_of_nothing_but_minus_infinity(check_against_torch: Callable[..., None], dim: int) -> None:
+    x = torch.tensor([[0.0, -INF, 1.0], [-INF, -INF, -INF]], dtype=torch.float64)
+    check_against_torch(lambda x: torch.ops.aten._safe_softmax(x, dim), x)
+
+
 @pytest.mark.parametrize("function", [F.softmax, F.log_softmax, F.softmin])
 def test_softmax_in_another_dtype(check_against_torch: Callable[..., None], function: Callable[..., Any]) -> None:
     x = leaf([[0.3, -1.2, 2.0], [0.1, 0.2, 0.3]], torch.float32)

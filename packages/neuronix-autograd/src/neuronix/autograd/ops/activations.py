@@ -33,6 +33,7 @@ __all__ = [
     "prelu",
     "relu",
     "relu6",
+    "safe_softmax",
     "selu",
     "silu",
     "softmax",
@@ -590,6 +591,30 @@ def softmax_wrt_x(grad: Tensor, out: Tensor, dim: int) -> Tensor:
 @softmax.fused("x")
 def softmax_wrt_x_kernel(grad: Tensor, out: Tensor, dim: int) -> Any:
     return torch._softmax_backward_data(grad, out, dim, grad.dtype)
+
+
+@composite(names="", aten="_safe_softmax.default")
+def safe_softmax(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Any:
+    """As `softmax`, but zeros where all of a slice is −∞: the weights of a query that may attend to nothing.
+
+    Args:
+        x: Any shape.
+        dim: The axis.
+        dtype: Convert `x` to it first.
+
+    Returns:
+        The same shape.
+
+    Example:
+        >>> from math import inf
+        >>> from neuronix.autograd import ops, tensor
+        >>> ops.safe_softmax(tensor([[0.0, -inf], [-inf, -inf]]), dim=1)
+        CustomTensor([[1., 0.],
+                      [0., 0.]])
+    """
+    # Finite numbers there, before the softmax: 0/0 and its gradient would spoil the whole input's.
+    dead = torch.all(x == -math.inf, dim, keepdim=True)
+    return softmax(x.masked_fill(dead, 0.0), dim, dtype).masked_fill(dead, 0.0)
 
 
 @primitive(names="torch.log_softmax Tensor.log_softmax special.log_softmax", aten="log_softmax.int")

@@ -40,10 +40,7 @@ def attend(
     elif not dead_rows:
         weights = ops.softmax(scores + bias, -1)
     else:
-        scores = scores + bias
-        # Finite scores there, before the softmax: 0/0 and its gradient would spoil the whole input's.
-        dead = ops.all(scores == -math.inf, -1, keepdim=True)
-        weights = ops.masked_fill(ops.softmax(ops.masked_fill(scores, dead, 0.0), -1), dead, 0.0)
+        weights = ops.safe_softmax(scores + bias, -1)
     if dropout_p > 0.0:
         weights = dropout(weights, dropout_p)
     return ops.matmul(weights, value), weights
