@@ -128,7 +128,7 @@ class LBFGS(Optimizer):
             What `closure` returned first.
 
         Raises:
-            OptimizerTypeError: There is no `closure`.
+            OptimizerTypeError: There is no `closure`, or it doesn't return a number.
         """
         if closure is None:
             raise OptimizerTypeError(f"{self._name}.step: `closure` is missing: the loss is computed many times.")
@@ -146,7 +146,7 @@ class LBFGS(Optimizer):
 
         first_evaluation = state["func_evals"]
         first_loss, gradient = evaluate()
-        loss = float(first_loss)
+        loss = checks.measure(self._name, "the closure's loss", first_loss)
         for iteration in range(1, h["max_iter"] + 1):
             if _largest(gradient) <= h["tolerance_grad"]:
                 break
@@ -169,7 +169,7 @@ class LBFGS(Optimizer):
                 if iteration == h["max_iter"]:
                     break  # the next step begins with the evaluation that is left out here
                 value, gradient = evaluate()
-                loss = float(value)
+                loss = checks.measure(self._name, "the closure's loss", value)
             if (
                 state["func_evals"] - first_evaluation >= h["max_eval"]
                 or _largest(direction * t) <= h["tolerance_change"]
@@ -220,7 +220,8 @@ class LBFGS(Optimizer):
             value, gradient = evaluate()
             for values, old in zip(self._values(), before, strict=True):
                 values.copy_(old)
-            return Point(t, float(value), gradient, float(gradient.dot(direction)))
+            loss = checks.measure(self._name, "the closure's loss", value)
+            return Point(t, loss, gradient, float(gradient.dot(direction)))
 
         return strong_wolfe(at, start, t, _largest(direction), h["tolerance_change"], evaluations)
 
