@@ -195,14 +195,33 @@ def test_an_error_that_is_kept_keeps_nothing_in_the_graph() -> None:
 def test_a_debugger_sees_the_frames_that_an_error_came_through() -> None:
     def user(x: Any) -> Any:
         mine = x * 2
-        return torch.dot(mine, torch.ones(3, dtype=torch.float64))
+        return torch.addcdiv(torch.ones(3, dtype=torch.float64), mine, torch.ones(4, dtype=torch.float64))
 
     with pytest.raises(RuntimeError) as caught:
         user(leaf(4))
     frames = {frame.f_code.co_name: frame.f_locals for frame, _ in traceback.walk_tb(caught.value.__traceback__)}
     assert frames["user"]["mine"].shape == (4,)
-    assert frames["dot"]["x"] is frames["user"]["mine"]  # nothing has been computed from it yet
-    assert not frames["matmul_"]  # where the vector is a matrix already, which nobody needs any more
+    assert any(value is frames["user"]["mine"] for value in frames["addcdiv"].values())
+    assert not frames["add"]  # where the quotient is, which nobody needs any more
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: x @ torch.ones(3, dtype=torch.float64),
+        lambda x: x.dot(torch.ones(3, dtype=torch.float64)),
+        lambda x: torch.ones(3, 3, dtype=torch.float64) @ x,
+        lambda x: x.masked_scatter(torch.tensor(True), x[:2]),
+    ],
+)
+def test_methods_that_fail_leave_nothing_in_the_graph(call: Any) -> None:
+    x = leaf(4)
+    x.exp()  # so that the leaf has its node
+    nodes = current_graph().num_nodes()
+    with pytest.raises(RuntimeError) as caught:
+        call(x)
+    assert current_graph().num_nodes() == nodes
+    assert isinstance(caught.value, NeuronixError)
 
 
 @pytest.mark.parametrize(

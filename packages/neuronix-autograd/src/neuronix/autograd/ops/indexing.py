@@ -20,7 +20,7 @@ from torch import Tensor
 from neuronix.autograd.dispatch import inplace
 from neuronix.autograd.dispatch.inplace import unwrap
 from neuronix.autograd.dispatch.registry import TORCH_FUNCTIONS
-from neuronix.autograd.errors import ArgumentError, AxisError, DtypeError
+from neuronix.autograd.errors import ArgumentError, AxisError, DtypeError, ShapeError
 from neuronix.autograd.ops.conversions import clone
 from neuronix.autograd.ops.shapes import broadcast_shape, expand_, reshape_, squeeze_
 from neuronix.autograd.primitive import Shape, composite, primitive
@@ -414,7 +414,10 @@ def masked_scatter(x: Any, mask: Any, source: Any) -> Any:
         raise DtypeError(f"masked_scatter: the mask must be of dtype bool, got {mask.dtype}")
     shape = broadcast_shape(x.shape, mask.shape)
     mask = torch.broadcast_to(mask, shape)
-    values = getitem_(reshape_(source, (-1,)), slice(int(mask.sum())))
+    number = int(mask.sum())
+    if source.numel() < number:
+        raise ShapeError(f"masked_scatter: {number} places are true, but source has only {source.numel()} elements")
+    values = getitem_(reshape_(source, (-1,)), slice(number))
     return index_put_(expand_(x, shape), [mask], values)
 
 
