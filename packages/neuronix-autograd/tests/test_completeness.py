@@ -141,6 +141,7 @@ ROWS: dict[str, Row] = {
     "activations.glu": ("x", lambda x: F.glu(x, 1)),
     "activations.softmax": ("x", lambda x: torch.softmax(x, 1)),
     "activations.log_softmax": ("x", lambda x: torch.log_softmax(x, 0)),
+    "activations.safe_softmax": ("x", lambda x: torch.ops.aten._safe_softmax(x, 1)),
     "activations._functional_softmax": ("x", lambda x: F.softmax(x, dim=1)),
     "activations._functional_log_softmax": ("x", lambda x: F.log_softmax(x, dim=1)),
     "activations.softmin": ("x", lambda x: F.softmin(x, dim=1)),
@@ -382,6 +383,8 @@ ROWS: dict[str, Row] = {
     },
     "elementwise.frexp": ("x", lambda x: torch.frexp(x).mantissa),
     "elementwise.xlogy": ("xp", torch.xlogy),
+    "elementwise.xlog1py": ("xp", torch.special.xlog1py),
+    "elementwise.entr": ("p", torch.special.entr),
     "elementwise.logit": ("u", lambda u: torch.logit(u.abs(), 1e-3)),
     # indexing
     "indexing.getitem_": ("x", lambda x: x[1:, None, ::2]),

@@ -63,7 +63,6 @@ ELEMENTWISE: dict[str, Callable[[Any], Any]] = {
     "clamp": lambda x: torch.clamp(x, -1.0, 1.0),
     "maximum": lambda x: torch.maximum(x, torch.zeros_like(x)),
     "nan_to_num": torch.nan_to_num,
-    "sinc": torch.sinc,
     "sinh": torch.sinh,
     "cosh": torch.cosh,
     "asinh": torch.asinh,

@@ -47,6 +47,7 @@ ROWS: list[Row] = [
     ("atan", torch.arctan, ANY, []),
     ("sinc", torch.sinc, ANY, []),
     ("sinc", torch.special.sinc, ANY, []),
+    ("entr", torch.special.entr, POSITIVE, [0.0, -0.0, 1000.0, INF, -INF, NAN]),
     ("sinh", torch.sinh, ANY, EXTREME),
     ("cosh", torch.cosh, ANY, EXTREME),
     ("tanh", torch.tanh, ANY, EXTREME),
@@ -165,13 +166,16 @@ def test_complex_abs_and_sgn_at_zero() -> None:
 
 
 @pytest.mark.parametrize("values", [[0.0, 0.0, 2.0, -1.0, 0.0], [3.0, 0.0, -2.0]])
-def test_xlogy(check_against_torch: Callable[..., None], values: list[float]) -> None:
-    others = leaf([1.0, 0.0, 0.5, 2.0, 3.0][: len(values)])
-    check_against_torch(torch.xlogy, leaf(values), others, second_order=0.0 not in others)
-    check_against_torch(torch.special.xlogy, leaf(values), leaf([1.0, 2.0, 0.5, 2.0, 3.0][: len(values)]))
-    check_against_torch(lambda y: torch.xlogy(2, y), leaf([1.0, 2.0]))
-    check_against_torch(lambda x: torch.xlogy(x, 2.0), leaf(values))
-    check_against_finite_differences(torch.xlogy, leaf([0.5, 2.0]).detach(), leaf([0.3, 1.5]).detach())
+@pytest.mark.parametrize(
+    ("function", "shift"), [(torch.xlogy, 0), (torch.special.xlogy, 0), (torch.special.xlog1py, 1)]
+)
+def test_xlogy(check_against_torch: Callable[..., None], function: Any, shift: int, values: list[float]) -> None:
+    others = leaf([1.0, 0.0, 0.5, 2.0, 3.0][: len(values)]) - shift
+    check_against_torch(function, leaf(values), others, second_order=0.0 not in others + shift)
+    check_against_torch(function, leaf(values), leaf([1.0, 2.0, 0.5, 2.0, 3.0][: len(values)]))
+    check_against_torch(lambda y: function(2, y), leaf([1.0, 2.0]))
+    check_against_torch(lambda x: function(x, 2.0), leaf(values))
+    check_against_finite_differences(function, leaf([0.5, 2.0]).detach(), leaf([0.3, 1.5]).detach())
 
 
 def test_sinc_at_zero() -> None:
@@ -228,6 +232,6 @@ def test_frexp() -> None:
 
 
 def test_every_operation_has_a_row() -> None:
-    rows = {row[0] for row in ROWS} | {"xlogy", "frexp"}
+    rows = {row[0] for row in ROWS} | {"xlogy", "xlog1py", "frexp"}
     declared = {key.rsplit(".", 1)[1] for key in registry.OPERATIONS if key.startswith(ops.elementwise.__name__ + ".")}
     assert declared == set(ops.elementwise.__all__) == rows

@@ -25,6 +25,7 @@ __all__ = [
     "ceil",
     "cos",
     "cosh",
+    "entr",
     "erf",
     "erfc",
     "erfinv",
@@ -51,6 +52,7 @@ __all__ = [
     "tan",
     "tanh",
     "trunc",
+    "xlog1py",
     "xlogy",
 ]
 
@@ -152,6 +154,38 @@ def xlogy_wrt_x(grad: Tensor, x: Tensor, other: Tensor) -> Tensor:
 @xlogy.vjp("other")
 def xlogy_wrt_other(grad: Tensor, x: Tensor, other: Tensor) -> Tensor:
     return grad * x / other
+
+
+@primitive(
+    broadcasts=True,
+    names="special.xlog1py",
+    aten="special_xlog1py.default special_xlog1py.other_scalar special_xlog1py.self_scalar",
+)
+def xlog1py(x: Tensor, other: Tensor) -> Any:
+    """Elementwise x · log(1 + other), and 0 where `x` is 0."""
+    return torch.special.xlog1py(x, other)
+
+
+@xlog1py.vjp("x")
+def xlog1py_wrt_x(grad: Tensor, x: Tensor, other: Tensor) -> Tensor:
+    # As of xlogy.  The factor 1 gives the logarithm the type of the result, where `other` is an integer or a number.
+    return grad * torch.where((x == 0) & (other <= -1), 0, torch.special.xlog1py(torch.ones_like(grad), other))
+
+
+@xlog1py.vjp("other")
+def xlog1py_wrt_other(grad: Tensor, x: Tensor, other: Tensor) -> Tensor:
+    return grad * x / (other + 1)
+
+
+@primitive(names="special.entr", aten="special_entr.default")
+def entr(x: Tensor) -> Any:
+    """Elementwise −x · log x, the share of a probability in an entropy; 0 at 0, and −∞ below."""
+    return torch.special.entr(x)
+
+
+@entr.vjp("x")
+def entr_wrt_x(grad: Tensor, x: Tensor) -> Tensor:
+    return -grad * (1 + torch.log(x))
 
 
 # Roots
@@ -256,10 +290,13 @@ def sinc(x: Tensor) -> Tensor:
 
 @sinc.vjp("x")
 def sinc_wrt_x(grad: Tensor, x: Tensor) -> Tensor:
-    # d/dx sin(πx)/(πx) = (πx·cos πx − sin πx) / (πx²), and 0 at the maximum, or so close to it that πx² underflows
-    scaled = math.pi * x
-    square = scaled * x
-    return grad * torch.where(square == 0, 0, (scaled * torch.cos(scaled) - torch.sin(scaled)) / square)
+    # d/dx sin(πx)/(πx) = (πx·cos πx − sin πx) / (πx²).  Near the maximum, where a small difference would be divided by
+    # something smaller, it is the series −π²x/3 · (1 − z²/10 + z⁴/280 − z⁶/15120 + …) with z = πx.
+    near = torch.abs(x) < torch.finfo(x.dtype).eps ** (1 / 6)
+    small, large = torch.where(near, x, 0), torch.where(near, 1, x)
+    square, z = (math.pi * small) ** 2, math.pi * large
+    series = -(math.pi**2) / 3 * small * (1 - square / 10 * (1 - square / 28 * (1 - square / 54)))
+    return grad * torch.where(near, series, (z * torch.cos(z) - torch.sin(z)) / (z * large))
 
 
 # Hyperbolic functions

@@ -78,9 +78,13 @@ def log_ndtr(x: Tensor) -> Any:
 
 
 @log_ndtr.vjp("x")
-def log_ndtr_wrt_x(grad: Tensor, x: Tensor) -> Any:
-    # φ(x)/Φ(x), both without their factor e^(−x²/2), which vanishes for small x
-    return grad / torch.special.erfcx(-x * math.sqrt(0.5)) * math.sqrt(2 / math.pi)
+def log_ndtr_wrt_x(grad: Tensor, x: Tensor, out: Tensor) -> Any:
+    # φ(x)/Φ(x).  Below 0 both without their factor e^(−x²/2), which vanishes; above, where that quotient would be
+    # one over something that overflows, as an exponential.
+    low, high = torch.clamp(x, max=0), torch.where(x > 0, x, 0)
+    below = math.sqrt(2 / math.pi) / torch.special.erfcx(-low * math.sqrt(0.5))
+    above = math.sqrt(0.5 / math.pi) * torch.exp(-0.5 * high * high - torch.where(x > 0, out, 0))
+    return grad * torch.where(x > 0, above, below)
 
 
 @primitive(names="ndtri", aten="special_ndtri.default")
@@ -95,6 +99,16 @@ def ndtri_wrt_x(grad: Tensor, out: Tensor) -> Tensor:
 
 
 # Modified Bessel functions: I₀′ = I₁ and I₁′ = I₀ − I₁/x; those with an e are scaled by e^−|x|
+
+
+def _near_zero(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where x is so small that I₁/x loses digits, the series of that there, and x elsewhere.
+
+    With z = x²/4 it is ½ · (1 + z/2 + z²/12 + z³/144 + …).
+    """
+    near = torch.abs(x) < torch.finfo(x.dtype).eps ** (1 / 6)
+    z = 0.25 * torch.where(near, x, 0) ** 2
+    return near, 0.5 + z / 4 * (1 + z / 6 * (1 + z / 12)), torch.where(near, 1, x)
 
 
 @primitive(names="i0", aten="i0.default special_i0.default")
@@ -126,9 +140,9 @@ def i1(x: Tensor) -> Any:
 
 
 @i1.vjp("x")
-def i1_wrt_x(grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
-    safe = torch.where(x == 0, 1, x)  # I₁(x)/x tends to ½ at 0
-    return grad * torch.where(x == 0, 0.5, torch.special.i0(safe) - out / safe)
+def i1_wrt_x(grad: Tensor, x: Tensor, out: Tensor) -> Any:
+    near, series, large = _near_zero(x)
+    return grad * (torch.special.i0(x) - torch.where(near, series, out / large))
 
 
 @primitive(names="i1e", aten="special_i1e.default")
@@ -138,6 +152,8 @@ def i1e(x: Tensor) -> Any:
 
 
 @i1e.vjp("x")
-def i1e_wrt_x(grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
-    safe = torch.where(x == 0, 1, x)
-    return grad * torch.where(x == 0, 0.5, torch.special.i0e(safe) - out * (torch.sgn(safe) + torch.reciprocal(safe)))
+def i1e_wrt_x(grad: Tensor, x: Tensor, out: Tensor) -> Any:
+    near, series, large = _near_zero(x)
+    over_x = torch.where(near, series * torch.exp(-torch.abs(x)), 0)
+    rest = out * (torch.sgn(x) + torch.where(near, 0, torch.reciprocal(large)))
+    return grad * (torch.special.i0e(x) - rest - over_x)
