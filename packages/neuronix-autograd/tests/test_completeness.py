@@ -139,6 +139,10 @@ ROWS: dict[str, Row] = {
     "activations.softsign": ("x", F.softsign),
     "activations.glu_": ("x", lambda x: F.glu(x, 1)),
     "activations.glu": ("x", lambda x: F.glu(x, 1)),
+    "activations._softmax_backward_kernel": (
+        "xp",
+        lambda x, p: torch._softmax_backward_data(x, p, 1, torch.float64),
+    ),
     "activations.softmax": ("x", lambda x: torch.softmax(x, 1)),
     "activations.log_softmax": ("x", lambda x: torch.log_softmax(x, 0)),
     "activations.safe_softmax": ("x", lambda x: torch.ops.aten._safe_softmax(x, 1)),
@@ -342,6 +346,7 @@ ROWS: dict[str, Row] = {
     "reductions.all": ("x", lambda x: torch.all(x, 1)),
     "reductions.count_nonzero": ("x", torch.count_nonzero),
     # linear algebra
+    "linalg._cross": ("xy", lambda x, y: torch.linalg.cross(x, y, dim=0)),
     "linalg.matmul_": ("tr", torch.matmul),
     "linalg.matmul": ("xv", torch.matmul),
     "linalg.regrouped": ("tr", lambda t, r: torch.matmul(t.unsqueeze(1), r.unsqueeze(1))),
@@ -503,6 +508,8 @@ ROWS: dict[str, Row] = {
     "special.digamma": ("p", torch.digamma),
     "special.polygamma": ("p", lambda p: torch.polygamma(1, p)),
     "special._polygamma_method": ("p", lambda p: p.polygamma(1)),
+    "special._mvlgamma": ("h", lambda h: torch.mvlgamma(h, 2)),
+    "special._xlog1py": ("xp", torch.special.xlog1py),
     "special.erfcx": ("x", torch.special.erfcx),
     "special.log_ndtr": ("x", torch.special.log_ndtr),
     "special.ndtri": ("u", lambda u: torch.special.ndtri(u.abs())),

@@ -205,13 +205,13 @@ def _answer(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         return _run(func, *_values((args, kwargs)))
     if overload == "_local_scalar_dense.default":
         raise not_a_number()
+    if _is_integral(func):
+        return _run(func, *_values((args, kwargs)))
     if func._can_decompose():  # a composite of torch's own, called by a decomposition
         return func.decompose(*args, **kwargs)
     decomposition = _decompositions().get(func)  # a primitive of torch's has none, so this ends
     if decomposition is not None and not overload.split(".")[0].endswith("_backward"):
         return decomposition(*args, **kwargs)
-    if _is_integral(func):
-        return _run(func, *_values((args, kwargs)))
     raise UnsupportedError(*_missing(overload))
 
 

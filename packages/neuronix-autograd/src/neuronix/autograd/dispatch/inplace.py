@@ -63,6 +63,8 @@ def method(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 # These change the shape alone: the tensor becomes a view of what it was.
 _RESHAPING = frozenset("as_strided_ squeeze_ swapaxes_ swapdims_ t_ transpose_ unsqueeze_".split())
+# These don't convert their result to the tensor's type, as others do.
+_OF_ONE_TYPE = frozenset("abs_ cumprod_ cumsum_ float_power_".split())
 # These write values that don't depend on the old ones.
 _DRAWING = frozenset("bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_".split())
 # These reach for memory, or call Python for each element: nothing can be recorded of them.
@@ -238,7 +240,7 @@ def assign(target: CustomTensor, result: CustomTensor, name: str) -> None:
             hint="an in-place operation can't enlarge its tensor",
         )
     if result.dtype is not target.dtype:
-        if not torch.can_cast(result.dtype, target.dtype):
+        if not torch.can_cast(result.dtype, target.dtype) or name in _OF_ONE_TYPE:
             raise DtypeError(
                 f"{name}: result type {result.dtype} can't be cast to the desired output type {target.dtype}"
             )

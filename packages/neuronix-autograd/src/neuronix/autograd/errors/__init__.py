@@ -6,6 +6,8 @@ PyTorch catches it unchanged.  Every message says what happened, with the values
 
 from __future__ import annotations
 
+import torch
+
 __all__ = [
     "AnomalyError",
     "ArgumentError",
@@ -17,9 +19,12 @@ __all__ = [
     "GradcheckError",
     "GradientError",
     "GraphError",
+    "MatrixError",
     "NeuronixError",
+    "RankError",
     "ShapeError",
     "UnsupportedError",
+    "UnsupportedShapeError",
 ]
 
 
@@ -63,8 +68,16 @@ class ArgumentError(NeuronixError, RuntimeError):
     """An operation was given arguments that it can't work with."""
 
 
+class MatrixError(ArgumentError, torch.linalg.LinAlgError):  # type: ignore[name-defined, misc]
+    """A matrix is singular, or isn't positive definite, where it must not be."""
+
+
 class AxisError(NeuronixError, IndexError):
     """An axis or an index is out of range."""
+
+
+class RankError(ShapeError, AxisError):
+    """A tensor has another number of axes than the operation is for: PyTorch says so by both classes."""
 
 
 class CompileError(NeuronixError, RuntimeError):
@@ -77,6 +90,10 @@ class DrawingError(NeuronixError, RuntimeError):
 
 class UnsupportedError(NeuronixError, NotImplementedError):
     """No rule is known for an operation on a tensor that requires grad, or torch has no kernel for an element type."""
+
+
+class UnsupportedShapeError(ShapeError, UnsupportedError):
+    """Nothing is offered for a tensor with that number of axes."""
 
 
 class DeclarationError(NeuronixError, TypeError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from neuronix.autograd.dispatch.inplace import is_recorded, not_a_number
@@ -13,6 +14,7 @@ from neuronix.autograd.errors import (
     AxisError,
     DtypeError,
     GradientError,
+    MatrixError,
     NeuronixError,
     ShapeError,
     UnsupportedError,
@@ -38,6 +40,7 @@ ARGUMENT_ERRORS = (RuntimeError, TypeError, ValueError, IndexError)
 
 # Which error a message of torch's means; the first that fits.
 _MEANINGS: tuple[tuple[tuple[str, ...], type[NeuronixError]], ...] = (
+    (("number of sizes provided",), ShapeError),  # which also names the tensor's type
     (("dtype", "scalar type", "Long", "Float", "Double"), DtypeError),
     (("shape", "size", "dimension", "dims", "must match", "equal"), ShapeError),
 )
@@ -59,6 +62,8 @@ def explained(op: Primitive, error: Exception, values: Sequence[Any]) -> Excepti
         return DtypeError(message)
     if isinstance(error, ValueError):
         return ShapeError(message)
+    if isinstance(error, torch.linalg.LinAlgError):  # type: ignore[attr-defined]
+        return MatrixError(message)
     for words, kind in _MEANINGS:
         if any(word in str(error) for word in words):
             return kind(message)

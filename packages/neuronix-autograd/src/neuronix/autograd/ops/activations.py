@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd.dispatch import inplace
-from neuronix.autograd.errors import ShapeError
+from neuronix.autograd.errors import ShapeError, UnsupportedError
+from neuronix.autograd.errors.checks import check_dtypes
 from neuronix.autograd.primitive import composite, primitive
 
 __all__ = [
@@ -176,7 +177,10 @@ def prelu(x: Tensor, weight: Tensor) -> Any:
 
     Raises:
         ShapeError: If `weight` has neither 1 nor C elements.
+        DtypeError: If it is of another type than `x`.
     """
+    if x.dtype is not weight.dtype:
+        check_dtypes("prelu", input=x, weight=weight)
     channels = x.shape[1] if x.ndim > 1 else 1
     if weight.ndim > 1 or weight.numel() not in (1, channels):
         raise ShapeError(
@@ -679,6 +683,22 @@ def _axis(name: str, dim: int | None, ndim: int, stacklevel: int) -> int:
 @composite(names="", aten="_softmax.default")
 def _softmax_kernel(x: Tensor, dim: int, half_to_float: bool) -> Any:
     return softmax(x, dim, torch.float32 if half_to_float else None)
+
+
+@composite(names="", aten="_softmax_backward_data.default")
+def _softmax_backward_kernel(grad: Any, out: Any, dim: int, input_dtype: torch.dtype) -> Any:
+    """What a softmax hands back, of its gradient and its result."""
+    if grad.shape != out.shape:
+        raise ShapeError(
+            f"_softmax_backward_data: the gradient of shape {tuple(grad.shape)} must have the result's shape "
+            f"{tuple(out.shape)}"
+        )
+    if not grad.is_floating_point():
+        raise UnsupportedError(f"_softmax_backward_data: not offered for {grad.dtype}", hint="give floating numbers")
+    check_dtypes("_softmax_backward_data", grad_output=grad, output=out)
+    weighted = grad * out
+    found = weighted - out * weighted.sum(dim, keepdim=True)
+    return found if found.dtype is input_dtype else found.to(input_dtype)
 
 
 @composite(names="", aten="_log_softmax.default")

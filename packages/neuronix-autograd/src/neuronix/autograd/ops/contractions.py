@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd.dispatch.inplace import unwrap
-from neuronix.autograd.errors import ArgumentError, ShapeError
+from neuronix.autograd.errors import ArgumentError, RankError, ShapeError
+from neuronix.autograd.errors.checks import check_dtypes
 from neuronix.autograd.ops.joining import diagonal
 from neuronix.autograd.ops.linalg import matmul_
 from neuronix.autograd.ops.reductions import sum
-from neuronix.autograd.ops.shapes import permute_, reshape_, squeeze_
+from neuronix.autograd.ops.shapes import axis_of, permute_, reshape_, squeeze_
 from neuronix.autograd.primitive import composite
 
 __all__ = [
@@ -39,15 +40,26 @@ def tensordot(a: Any, b: Any, dims: Any = 2, out: None = None) -> Any:
 
     Returns:
         The remaining axes of ``a``, then those of ``b``.
+
+    Raises:
+        ArgumentError: If the number of axes is negative.
+        AxisError: If an axis is out of range, or a tensor has fewer than n.
+        ShapeError: If axes of different sizes are paired, or ``dims`` is neither of both.
     """
     del out
     dims = unwrap(dims)
     dims = dims.tolist() if isinstance(dims, Tensor) else dims
     if isinstance(dims, int):
+        if dims < 0:
+            raise ArgumentError(f"tensordot: the number of axes must be 0 or more, got dims={dims}")
+        if dims > a.ndim or dims > b.ndim:
+            raise RankError(f"tensordot: {dims} axes can't be taken of shapes {tuple(a.shape)} and {tuple(b.shape)}")
         left, right = list(range(a.ndim - dims, a.ndim)), list(range(dims))
-    else:
+    elif isinstance(dims, (tuple, list)) and len(dims) == 2:
         left, right = ([axes] if isinstance(axes, int) else list(axes) for axes in dims)
-    left, right = [axis % a.ndim for axis in left], [axis % b.ndim for axis in right]
+    else:
+        raise ShapeError(f"tensordot: dims must be a number, or two lists of axes, got {dims!r}")
+    left, right = ([axis_of(axis, x.ndim, "tensordot") for axis in axes] for x, axes in ((a, left), (b, right)))
     # An axis of size one broadcasts against its partner: it has one summand for all of them.
     a, b = _summed_to_one(a, left, b, right), _summed_to_one(b, right, a, left)
     if [a.shape[i] for i in left] != [b.shape[i] for i in right]:
@@ -185,6 +197,10 @@ def _without_repeated(x: Any, axes: list[str]) -> tuple[Any, list[str]]:
     for label in [axis for i, axis in enumerate(axes) if axis in axes[:i]]:
         first = axes.index(label)
         second = axes.index(label, first + 1)
+        if x.shape[first] != x.shape[second]:
+            raise ShapeError(
+                f"einsum: the label {label!r} is repeated for an operand of shape {tuple(x.shape)}, but its axes differ"
+            )
         x = diagonal(x, 0, first, second)
         axes = [axis for i, axis in enumerate(axes) if i not in (first, second)] + [label]
     return x, axes
@@ -241,5 +257,11 @@ def _summed(x: Any, axes: list[str], needed: set[str]) -> tuple[Any, list[str]]:
 @composite(names="bilinear")
 def bilinear(x: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
     """x₁ᵀ · W_k · x₂ + b_k for each output feature k."""
+    check_dtypes("bilinear", input1=x, input2=input2, weight=weight, bias=bias)
+    if x.ndim != input2.ndim or x.shape[:-1] != input2.shape[:-1]:
+        raise ShapeError(f"bilinear: the inputs' batch axes differ: shapes {tuple(x.shape)} and {tuple(input2.shape)}")
+    if weight.ndim != 3 or (bias is not None and tuple(bias.shape) != (weight.shape[0],)):
+        given = tuple(weight.shape), None if bias is None else tuple(bias.shape)
+        raise RankError(f"bilinear: the weight must be (out, in1, in2) and the bias (out,), got {given[0]}, {given[1]}")
     product = einsum("...i,kij,...j->...k", x, weight, input2)
     return product if bias is None else torch.add(product, bias)

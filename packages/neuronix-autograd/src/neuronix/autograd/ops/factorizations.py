@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronix.autograd.errors import ShapeError, UnsupportedError
+from neuronix.autograd.errors import RankError, ShapeError, UnsupportedError
+from neuronix.autograd.errors.checks import check_dtypes
 from neuronix.autograd.primitive import composite, primitive
 
 __all__ = [
@@ -229,17 +230,38 @@ def _reflected(reflectors: Any, tau: Any, other: Any, conjugate: bool = False) -
     return other - V @ change
 
 
+def _check_reflections(name: str, x: Any, tau: Any) -> None:
+    check_dtypes(name, input=x, tau=tau)
+    if x.ndim < 2 or tau.ndim != x.ndim - 1 or tau.shape[:-1] != x.shape[:-2]:
+        raise RankError(
+            f"{name}: expected matrices whose columns are reflections, and a factor tau for each, got "
+            f"{tuple(x.shape)} and {tuple(tau.shape)}"
+        )
+
+
 @composite(names="", aten="linalg_householder_product.default")
 def householder_product(x: Any, tau: Any) -> Any:
     """The first columns of a product of reflections, whose vectors are below the diagonal of ``x``."""
+    _check_reflections("linalg.householder_product", x, tau)
+    if not x.shape[-2] >= x.shape[-1] >= tau.shape[-1]:
+        raise ShapeError(
+            f"linalg.householder_product: the input must have at least as many rows as columns, and as many columns as "
+            f"tau has elements, got {tuple(x.shape)} and {tuple(tau.shape)}"
+        )
     return _reflected(x, tau, identity(x, *x.shape[-2:]))
 
 
 @composite(names="", aten="ormqr.default")
 def ormqr(x: Any, tau: Any, other: Any, left: bool = True, transpose: bool = False) -> Any:
     """The product of a matrix with the square Q of reflections (or with Qᴴ), on its left or right."""
-    if x.ndim < 2:
-        raise ShapeError(f"ormqr: the reflections must be the columns of a matrix, got shape {tuple(x.shape)}")
+    _check_reflections("ormqr", x, tau)
+    check_dtypes("ormqr", input=x, tau=tau, other=other)
+    fits = other.ndim == x.ndim and other.shape[:-2] == x.shape[:-2]
+    if not fits or other.shape[-2 if left else -1] != x.shape[-2] or tau.shape[-1] != min(x.shape[-2:]):
+        raise ShapeError(
+            f"ormqr: reflections {tuple(x.shape)} with factors {tuple(tau.shape)} don't fit a matrix of shape "
+            f"{tuple(other.shape)}"
+        )
     if left:
         return _reflected(x, tau, other, transpose)
     return _reflected(x, tau, other.mH, not transpose).mH  # C Q = (Qᴴ Cᴴ)ᴴ

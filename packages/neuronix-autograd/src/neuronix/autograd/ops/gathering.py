@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd.dispatch.inplace import is_recorded, unwrap
-from neuronix.autograd.errors import ArgumentError, UnsupportedError
+from neuronix.autograd.errors import ArgumentError, AxisError, DtypeError, RankError, ShapeError, UnsupportedError
 from neuronix.autograd.ops.indexing import embed, index_, index_put_
 from neuronix.autograd.ops.shapes import axis_of, broadcast_shape, expand_, reshape_
 from neuronix.autograd.primitive import Shape, composite, primitive
@@ -328,7 +328,8 @@ def _check_reduce(name: str, reduce: str, known: tuple[str, ...]) -> None:
 def index_reduce(x: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True) -> Any:
     """`scatter_reduce` with the same places for all rows."""
     _check_reduce("index_reduce", reduce, ("prod", "mean", "amax", "amin"))  # its sum is index_add
-    dim = axis_of(dim, source.ndim, "index_reduce")
+    dim = axis_of(dim, x.ndim, "index_reduce")
+    _check_slices("index_reduce", x, dim, unwrap(index), source)
     if not source.ndim:
         lifted = index_reduce(reshape_(x, (1,)), 0, index, reshape_(source, (1,)), reduce, include_self=include_self)
         return reshape_(lifted, ())
@@ -338,12 +339,42 @@ def index_reduce(x: Any, dim: int, index: Any, source: Any, reduce: str, *, incl
     return scatter_reduce(x, dim, places, source, reduce, include_self=include_self)
 
 
+def _check_slices(name: str, x: Any, dim: int, index: Tensor, source: Any) -> None:
+    """Refuse a source whose slices don't fit into ``x``, or aren't one for each place."""
+    given = f"input {tuple(x.shape)}, index {tuple(index.shape)} and source {tuple(source.shape)} along axis {dim}"
+    if index.ndim > 1:
+        raise RankError(f"{name}: the index must be a vector: {given}")
+    sizes = [tuple(y.shape[:dim]) + tuple(y.shape[dim + 1 :]) for y in (x, source)]
+    if x.ndim != source.ndim or sizes[0] != sizes[1]:
+        raise ShapeError(f"{name}: the source must have the input's shape but for the axis: {given}")
+    if index.numel() != (source.shape[dim] if source.ndim else 1):
+        raise RankError(f"{name}: the source must have a slice for each place: {given}")
+    _check_places(name, index, x.shape[dim] if x.ndim else 1)
+
+
+def _check_places(name: str, index: Tensor, size: int) -> None:
+    """Refuse places out of range, where values can be seen at once (not on a GPU, in a trace or under vmap)."""
+    if index.device.type != "cpu":
+        return
+    try:
+        wrong = bool(((index < 0) | (index >= size)).any())
+    except RuntimeError:
+        return
+    if wrong:
+        raise AxisError(f"{name}: index out of range: there are places 0 to {size - 1}")
+
+
 @composite(names="take_along_dim")
 def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
     """`gather` whose arguments broadcast in all other axes; without ``dim`` among all elements."""
     if dim is None:
         return gather(reshape_(x, (-1,)), 0, reshape_(indices, (-1,)))
-    dim = dim % x.ndim
+    if x.ndim != indices.ndim:
+        raise ShapeError(
+            f"take_along_dim: input and indices must have as many axes, got shapes {tuple(x.shape)} and "
+            f"{tuple(indices.shape)}"
+        )
+    dim = axis_of(dim, x.ndim, "take_along_dim")
     indices = unwrap(indices)
     indices = torch.where(indices < 0, indices + x.shape[dim], indices)  # counted from the end
     sizes, places = list(x.shape), list(indices.shape)
@@ -359,6 +390,12 @@ def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
 @composite(names="put", aten="put.default")
 def put(x: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
     """``x`` with the elements of ``source`` at places counted through all axes."""
+    _check_long("put", index)
+    if source.numel() != index.numel():
+        raise RankError(
+            f"put: expected one element for each index, but source has shape {tuple(source.shape)}, and index "
+            f"{tuple(index.shape)}"
+        )
     source = reshape_(source, tuple(index.shape))
     return reshape_(index_put_(reshape_(x, (-1,)), [unwrap(index)], source, accumulate), tuple(x.shape))
 
@@ -366,7 +403,13 @@ def put(x: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
 @composite(names="take", aten="take.default")
 def take(x: Any, index: Any) -> Any:
     """The elements at places counted through all axes."""
+    _check_long("take", index)
     return index_(reshape_(x, (-1,)), [unwrap(index)])
+
+
+def _check_long(name: str, index: Any) -> None:
+    if index.dtype is not torch.long:
+        raise DtypeError(f"{name}: expected a long tensor for index, but got {index.dtype}")
 
 
 @composite(names="bincount", aten="bincount.default")

@@ -208,7 +208,11 @@ def _as_index(item: Any, device: torch.device) -> Any:
     if isinstance(item, slice):
         return slice(*(None if end is None else end.__index__() for end in (item.start, item.stop, item.step)))
     if isinstance(item, (list, tuple, range, np.ndarray, np.generic)):
-        item = torch.as_tensor(np.asarray(item) if len(np.shape(item)) else item)  # nested tensors become arrays
+        try:
+            item = torch.as_tensor(np.asarray(item) if len(np.shape(item)) else item)  # nested tensors become arrays
+        except ValueError as ragged:  # a ValueError for lists whose lengths differ, as in PyTorch, else a TypeError
+            kind = ShapeError if all(isinstance(inner, (list, tuple)) for inner in item) else DtypeError
+            raise kind(f"getitem: a list that is an index must be a row of numbers or a table, got {item}") from ragged
         item = item.long() if item.numel() == 0 and item.dtype is not torch.bool else item
     if isinstance(item, Tensor):
         if item.is_floating_point() or item.is_complex():
@@ -319,6 +323,7 @@ setattr(CustomTensor, "__setitem__", _setitem)  # noqa: B010  (a plain assignmen
 
 def _along(x: Any, dim: int, item: Any) -> Any:
     """A basic index that is ``item`` on axis ``dim``."""
+    dim = operator.index(dim)
     if not -x.ndim <= dim < x.ndim:
         raise AxisError(f"dimension out of range: {dim} for a tensor with {x.ndim} axes")
     return (*(slice(None),) * (dim % x.ndim), item)
@@ -338,7 +343,7 @@ def narrow(x: Any, dim: int, start: Any, length: int) -> Any:
     if hasattr(start, "ndim") and (start.ndim or start.dtype.is_floating_point or start.dtype is torch.bool):
         raise ArgumentError(f"narrow: start must be a 0-dim integral tensor, got {start.dtype}{tuple(start.shape)}")
     index = _along(x, dim, None)[:-1]
-    size, start = x.shape[dim], int(start)
+    size, start = x.shape[dim], int(start) if hasattr(start, "ndim") else operator.index(start)
     if not -size <= start <= size:
         raise AxisError(f"narrow: start ({start}) must be within [{-size}, {size}]")
     start = start + size if start < 0 else start
@@ -364,7 +369,7 @@ def slice_along(x: Any, dim: int = 0, start: int | None = None, end: int | None 
 @composite(names="select_scatter", aten="select_scatter.default")
 def select_scatter(x: Any, src: Any, dim: int, index: int) -> Any:
     """``x`` with ``src`` at one place of an axis."""
-    return setitem_(x, _along(x, dim, operator.index(index)), src)
+    return _scattered("select_scatter", x, _along(x, dim, operator.index(index)), src)
 
 
 @composite(names="slice_scatter", aten="slice_scatter.default")
@@ -372,7 +377,18 @@ def slice_scatter(
     x: Any, src: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Any:
     """``x`` with ``src`` at a slice of an axis."""
-    return setitem_(x, _along(x, dim, slice(start, end, step)), src)
+    return _scattered("slice_scatter", x, _along(x, dim, slice(start, end, step)), src)
+
+
+def _scattered(name: str, x: Any, index: Any, src: Any) -> Any:
+    """``x`` with ``src`` at a basic index, whose shape it must have: it isn't expanded, as by an assignment."""
+    shape = getitem_(x.detach(), index).shape
+    if src.shape != shape:
+        raise ShapeError(
+            f"{name}: src of shape {tuple(src.shape)} must have the shape {tuple(shape)} of what it replaces",
+            hint="use .expand()",
+        )
+    return setitem_(x, index, src)
 
 
 # Masks
@@ -402,6 +418,8 @@ def masked_fill_wrt_value(grad: Tensor, mask: Tensor) -> Tensor:
 @composite(names="masked_select", aten="masked_select.default")
 def masked_select(x: Any, mask: Any) -> Any:
     """The elements where ``mask`` is true, along one axis; both broadcast."""
+    if mask.dtype not in (torch.bool, torch.uint8):
+        raise DtypeError(f"masked_select: the mask must be of dtype bool, got {mask.dtype}")
     shape = broadcast_shape(x.shape, mask.shape) or (1,)  # the result has one axis, also for scalars
     return index_(expand_(x, shape), [torch.broadcast_to(unwrap(mask), shape)])
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from neuronix.autograd.dispatch.inplace import unwrap
 from neuronix.autograd.dispatch.registry import TORCH_FUNCTIONS
-from neuronix.autograd.errors import ShapeError
+from neuronix.autograd.errors import ArgumentError, ShapeError, UnsupportedShapeError
 from neuronix.autograd.ops.conversions import clone
 from neuronix.autograd.ops.shapes import atleast_1d, atleast_2d, atleast_3d, axis_of, flattened, reshape_
 from neuronix.autograd.primitive import Shape, composite, primitive
@@ -149,6 +149,8 @@ def split_with_sizes(x: Any, split_sizes: Sequence[int], dim: int = 0) -> tuple[
 @composite(names="chunk unsafe_chunk")
 def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """At most ``chunks`` pieces of equal size along an axis; the last may be smaller."""
+    if not x.ndim:
+        raise ShapeError("chunk: expects at least a 1-dimensional tensor")
     if chunks <= 0:
         raise ShapeError(f"chunk: expects `chunks` to be greater than 0, got: {chunks}")
     length = x.shape[axis_of(dim, x.ndim, "chunk")]
@@ -163,6 +165,8 @@ def tensor_split(x: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Any, .
     places = unwrap(indices_or_sections)
     places = places.tolist() if isinstance(places, Tensor) else places
     if isinstance(places, int):
+        if places < 1:
+            raise ArgumentError(f"tensor_split: the number of sections must be larger than 0, got {places}")
         size, larger = divmod(length, places)
         return split_with_sizes(x, [size + (i < larger) for i in range(places)], dim)
     index = [slice(None)] * (dim % x.ndim)
@@ -351,13 +355,17 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None 
 
     Returns:
         The padded tensor.
+
+    Raises:
+        ShapeError: If the mode can't pad so much, or (UnsupportedShapeError) not so many axes.
     """
     if mode == "constant":
         return constant_pad(x, tuple(pad), 0 if value is None else value)
     try:
         expected = F.pad(torch.empty(x.shape, device="meta"), tuple(pad), mode).shape  # torch's checks of the arguments
-    except (RuntimeError, ValueError) as error:  # among them NotImplementedError, for a wrong number of axes
-        raise ShapeError(f"pad: {error}\n  given: shape {tuple(x.shape)}, pad={tuple(pad)}, mode={mode!r}") from error
+    except (RuntimeError, ValueError) as error:
+        kind = UnsupportedShapeError if isinstance(error, NotImplementedError) else ShapeError  # for a number of axes
+        raise kind(f"pad: {error}\n  given: shape {tuple(x.shape)}, pad={tuple(pad)}, mode={mode!r}") from error
     if mode == "circular":  # torch crops before it goes round
         x = constant_pad(x, tuple(min(size, 0) for size in pad))
         pad = [max(size, 0) for size in pad]

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd.dispatch.inplace import is_recorded, not_a_number
-from neuronix.autograd.errors import ShapeError, UnsupportedError
+from neuronix.autograd.errors import RankError, ShapeError, UnsupportedError
+from neuronix.autograd.errors.checks import check_dtypes
 from neuronix.autograd.ops.conversions import copy
 from neuronix.autograd.ops.reductions import sum
-from neuronix.autograd.ops.shapes import unsqueeze
+from neuronix.autograd.ops.shapes import axis_of, unsqueeze
 from neuronix.autograd.primitive import Shape, composite, primitive
 from neuronix.autograd.tensor import CustomTensor
 
@@ -43,7 +44,7 @@ def _check_axes(name: str, **expected: tuple[Any, int]) -> None:
     """Refuse tensors that have another number of axes than the operation is for."""
     for argument, (x, ndim) in expected.items():
         if x.ndim != ndim:
-            raise ShapeError(
+            raise RankError(
                 f"{name}: {argument!r} must be {ndim}-d, but has shape {tuple(x.shape)}",
                 hint="matmul takes vectors, matrices and batches of matrices",
             )
@@ -241,10 +242,11 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
         The batch axes of ``x``, and (out_features,) last.
 
     Raises:
-        ShapeError: If the last axis of ``x`` isn't the weight's.
+        ShapeError: If the last axis of ``x`` isn't the weight's, or the weight has more than two axes.
     """
     if weight.ndim == 2 and (bias is None or bias.shape == weight.shape[:1]):
         return linear_(x, weight, bias)
+    _check_weight(weight, bias)
     product = linear_(x, weight) if weight.ndim == 2 else matmul(x, weight)
     result = product if bias is None else torch.add(product, bias)
     if result.shape != product.shape:
@@ -255,47 +257,74 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return result
 
 
+def _check_weight(weight: Any, bias: Any) -> None:
+    if weight.ndim > 2 or (weight.ndim < 2 and bias is not None):
+        raise ShapeError(
+            f"linear: the weight must be a matrix, or a vector without a bias, but its shape is {tuple(weight.shape)}",
+            hint="matmul takes batches of matrices",
+        )
+
+
 # Products added to something
 
 
-def _scaled_sum(x: Any, product: Any, beta: float, alpha: float) -> Any:
+def _scaled_sum(name: str, x: Any, product: Any, beta: float, alpha: float) -> Any:
     """Adds to a product: beta · x + alpha · product; with beta = 0, torch doesn't look at ``x`` (nor at NaN in it)."""
     if is_recorded(beta, alpha):
         raise not_a_number()
     product = product if alpha == 1 else torch.mul(product, alpha)
     if beta == 0:
-        return copy(torch.broadcast_to(x, product.shape), product) if is_recorded(x) else product
-    return torch.add(x if beta == 1 else torch.mul(x, beta), product)
+        expanded = torch.broadcast_to(x, product.shape)
+        return copy(expanded, product) if is_recorded(x) else product
+    total = torch.add(x if beta == 1 else torch.mul(x, beta), product)
+    if total.shape != product.shape:
+        raise ShapeError(
+            f"{name}: 'input' of shape {tuple(x.shape)} can't be expanded to the product's {tuple(product.shape)}",
+            hint="only the product says how large the result is",
+        )
+    return total
 
 
 @composite(names="addmm", aten="addmm.default")
 def addmm(x: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """Adds to a product: beta · x + alpha · (mat1 · mat2)."""
-    return _scaled_sum(x, mm(mat1, mat2), beta, alpha)
+    if x.dtype is not mat1.dtype:
+        check_dtypes("addmm", input=x, mat1=mat1, mat2=mat2)
+    return _scaled_sum("addmm", x, mm(mat1, mat2), beta, alpha)
 
 
 @composite(names="addmv", aten="addmv.default")
 def addmv(x: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """Adds to a product: beta · x + alpha · (mat · vec)."""
-    return _scaled_sum(x, mv(mat, vec), beta, alpha)
+    if x.dtype is not mat.dtype:
+        check_dtypes("addmv", input=x, mat=mat, vec=vec)
+    return _scaled_sum("addmv", x, mv(mat, vec), beta, alpha)
 
 
 @composite(names="addr", aten="addr.default")
 def addr(x: Any, vec1: Any, vec2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """Adds to a product: beta · x + alpha · (vec1 ⊗ vec2)."""
-    return _scaled_sum(x, outer(vec1, vec2), beta, alpha)
+    product = outer(vec1, vec2)
+    if x.dtype is not product.dtype:  # unlike the others it promotes; an input without axes too, which is expanded
+        common = torch.promote_types(x.dtype, product.dtype)
+        x, product = x.to(common), product.to(common)
+    return _scaled_sum("addr", x, product, beta, alpha)
 
 
 @composite(names="baddbmm", aten="baddbmm.default")
 def baddbmm(x: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """Adds to a product: beta · x + alpha · (batch1 · batch2), for each pair of matrices."""
-    return _scaled_sum(x, bmm(batch1, batch2), beta, alpha)
+    if x.dtype is not batch1.dtype:
+        check_dtypes("baddbmm", input=x, batch1=batch1, batch2=batch2)
+    return _scaled_sum("baddbmm", x, bmm(batch1, batch2), beta, alpha)
 
 
 @composite(names="addbmm", aten="addbmm.default")
 def addbmm(x: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """Adds to a product: beta · x + alpha · Σ (batch1 · batch2), summed over the batch."""
-    return _scaled_sum(x, sum(bmm(batch1, batch2), 0), beta, alpha)
+    if x.dtype is not batch1.dtype:
+        check_dtypes("addbmm", input=x, batch1=batch1, batch2=batch2)
+    return _scaled_sum("addbmm", x, sum(bmm(batch1, batch2), 0), beta, alpha)
 
 
 # Products with sparse matrices, as of a graph
@@ -321,6 +350,27 @@ def sparse_mm(mat1: Any, mat2: Any) -> Any:
             hint="make it dense, with .to_dense(), or give the values of edges by index_add",
         )
     return matmul_(mat1, mat2)
+
+
+# The product of vectors in space
+
+
+@composite(names="", aten="linalg_cross.default")
+def _cross(x: Any, other: Any, *, dim: int = -1) -> Any:
+    """The cross product, xᵢ₊₁ · yᵢ₊₂ − xᵢ₊₂ · yᵢ₊₁, of vectors along an axis of size three."""
+    check_dtypes("linalg.cross", input=x, other=other)
+    if x.ndim != other.ndim:
+        raise ShapeError(
+            f"linalg.cross: inputs must have the same number of dimensions, got {tuple(x.shape)} and "
+            f"{tuple(other.shape)}"
+        )
+    dim = axis_of(dim, x.ndim, "linalg.cross")
+    if x.shape[dim] != 3 or other.shape[dim] != 3:
+        raise ShapeError(
+            f"linalg.cross: axis {dim} must have size 3 in both inputs, got {tuple(x.shape)} and {tuple(other.shape)}"
+        )
+    x, other = torch.broadcast_tensors(x, other)  # type: ignore[no-untyped-call]
+    return torch.roll(x, -1, dim) * torch.roll(other, -2, dim) - torch.roll(x, -2, dim) * torch.roll(other, -1, dim)
 
 
 # Products of groups of rows, as in a mixture of experts

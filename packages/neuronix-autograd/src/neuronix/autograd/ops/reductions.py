@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neuronix.autograd.dispatch.inplace import unwrap
 from neuronix.autograd.dispatch.registry import TORCH_FUNCTIONS
-from neuronix.autograd.errors import DtypeError
+from neuronix.autograd.errors import ArgumentError, DtypeError
 from neuronix.autograd.ops.running import product_before
 from neuronix.autograd.ops.shapes import reshape_
 from neuronix.autograd.primitive import Shape, composite, primitive
@@ -349,8 +349,16 @@ def norm(
 
     Returns:
         The norm.
+
+    Raises:
+        ArgumentError: For ``"nuc"`` without ``dim``, if there are more than two axes.
     """
     if p == "nuc":
+        if dim is None and x.ndim != 2:
+            raise ArgumentError(
+                f"norm: p='nuc' is for matrices, but the input has shape {tuple(x.shape)}",
+                hint="name the two axes of the matrices, as in dim=(-2, -1)",
+            )
         return torch.linalg.matrix_norm(x, p, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
     return vector_norm(x, 2 if p is None or p == "fro" else p, dim, keepdim, dtype=dtype)
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuronix.autograd.errors import UnsupportedError
 from neuronix.autograd.ops.reductions import Dims, restore_axes
 from neuronix.autograd.primitive import Shape, composite, primitive
 
@@ -77,6 +78,8 @@ def amin_wrt_x(grad: Tensor, out: Tensor, x: Tensor, dim: Dims, keepdim: bool) -
 @composite(names="aminmax", aten="aminmax.default")
 def aminmax(x: Any, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """`amin` and `amax` of the same axis."""
+    if x.is_complex():
+        raise UnsupportedError(f"aminmax: complex numbers have no order ({x.dtype})", hint="compare x.abs()")
     axes = () if dim is None else dim
     return torch.return_types.aminmax((amin(x, axes, keepdim), amax(x, axes, keepdim)))
 

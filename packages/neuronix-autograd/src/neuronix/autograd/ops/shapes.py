@@ -63,13 +63,14 @@ def flattened(values: tuple[Any, ...], keyword: Any = None) -> tuple[int, ...]:
 
 def axis_of(dim: int, ndim: int, name: str) -> int:
     """``dim`` counted from the front."""
+    dim = operator.index(dim)
     bound = max(1, ndim)  # a 0-d tensor counts as having one axis
     if not -bound <= dim < bound:
         raise AxisError(
             f"{name}: dimension out of range: {dim} for a tensor with {ndim} axes",
             hint=f"expected to be in range of [{-bound}, {bound - 1}]",
         )
-    return operator.index(dim) % bound
+    return dim % bound
 
 
 def broadcast_shape(*shapes: Any) -> tuple[int, ...]:
@@ -170,6 +171,8 @@ def unflatten(x: Any, dim: int, sizes: Any) -> Any:
     """Several axes of ``sizes`` for axis ``dim``; one of them may be -1."""
     shape = tuple(x.shape)
     axis = axis_of(dim, len(shape), "unflatten")
+    if not shape:
+        raise ShapeError("unflatten: a 0-dim tensor has no axis to take apart", hint="use reshape()")
     sizes = list(map(operator.index, sizes))
     known = math.prod(size for size in sizes if size != -1)
     if -1 in sizes and known:

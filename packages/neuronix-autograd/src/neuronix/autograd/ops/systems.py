@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuronix.autograd.errors import RankError, ShapeError
+from neuronix.autograd.errors.checks import check_dtypes
 from neuronix.autograd.ops.factorizations import identity
 from neuronix.autograd.primitive import composite, primitive
 
@@ -67,6 +69,7 @@ def triangular_solve(
     B: Any, A: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False
 ) -> tuple[Any, Any]:
     """The X of A · X = B, or of Aᵀ · X = B, with a triangular A; and a copy of A."""
+    check_dtypes("triangular_solve", b=B, A=A)
     matrix = A.mT if transpose else A
     solution = solve_triangular(matrix, B, upper=upper is not transpose, unitriangular=unitriangular)
     return solution, torch.clone(A).expand(*solution.shape[:-2], *A.shape[-2:])
@@ -75,6 +78,7 @@ def triangular_solve(
 @composite(names="", aten="cholesky_solve.default")
 def cholesky_solve(B: Any, L: Any, upper: bool = False) -> Any:
     """The X of A · X = B, with the Cholesky factor of A."""
+    check_dtypes("cholesky_solve", b=B, A=L)
     lower, higher = (L.mH, L) if upper else (L, L.mH)
     return solve_triangular(higher, solve_triangular(lower, B, upper=False), upper=True)
 
@@ -105,7 +109,17 @@ def lu_solve(LU: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool =
 
     Returns:
         X, with the batch axes of both.
+
+    Raises:
+        DtypeError: If LU and B have different types.
+        ShapeError: If there isn't a pivot for each row.
     """
+    check_dtypes("lu_solve", LU=LU, B=B)
+    if LU.ndim < 2 or B.ndim < 2 or not pivots.ndim or pivots.shape != LU.shape[:-1]:
+        raise RankError(
+            f"lu_solve: expected matrices LU and B, and a pivot for each row of LU; got {tuple(LU.shape)}, "
+            f"{tuple(B.shape)} and {tuple(pivots.shape)}"
+        )
     if not left:  # X A = B is Aᴴ Xᴴ = Bᴴ
         return lu_solve(LU, pivots, B.mH, adjoint=not adjoint).mH
     P = torch.lu_unpack(LU.detach(), pivots, unpack_data=False)[0]
@@ -236,9 +250,15 @@ def _multiples(factor: Tensor, A: Tensor) -> Tensor:
     return factor[..., None, None] * identity(factor, A.shape[-1])
 
 
+def _check_square(name: str, A: Any) -> None:
+    if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
+        raise ShapeError(f"{name}: A must be a square matrix, or a batch of them, got shape {tuple(A.shape)}")
+
+
 @composite(names="", aten="_linalg_det.default")
 def det(A: Any) -> tuple[Any, Any, Any]:
     """The determinant; and two constants, the factors of A and their pivots."""
+    _check_square("linalg.det", A)
     LU, pivots, _ = torch.linalg.lu_factor_ex(A.detach())
     return det_factored(A, LU, pivots), LU, pivots
 
@@ -268,6 +288,7 @@ def slogdet_factored_wrt_A(
 @composite(names="", aten="_linalg_slogdet.default")
 def slogdet(A: Any) -> tuple[Any, Any, Any, Any]:
     """The determinant's sign and the logarithm of its size; and two constants, the factors of A and their pivots."""
+    _check_square("linalg.slogdet", A)
     LU, pivots, _ = torch.linalg.lu_factor_ex(A.detach())
     return (*slogdet_factored(A, LU, pivots), LU, pivots)
 
@@ -329,8 +350,15 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     Returns:
         X; the sums of squares of each column (empty unless A has full rank and more rows than columns); and as
         constants the rank and the singular values of A, where the algorithm finds them.
+
+    Raises:
+        ShapeError: If B is neither vectors nor matrices that fit A.
     """
-    vectors = is_vector(B, A)
+    if A.ndim < 2 or not 0 <= A.ndim - B.ndim <= 1:
+        raise ShapeError(
+            f"linalg.lstsq: expected A (…, m, n) and B (…, m, k) or (…, m), got {tuple(A.shape)} and {tuple(B.shape)}"
+        )
+    vectors = B.ndim < A.ndim
     B = B.unsqueeze(-1) if vectors else B
     batch = torch.broadcast_shapes(A.shape[:-2], B.shape[:-2])  # type: ignore[no-untyped-call]
     X, sums, rank, values = lstsq_(A.expand(*batch, *A.shape[-2:]), B.expand(*batch, *B.shape[-2:]), rcond, driver)
