@@ -18,7 +18,7 @@ from torch import Tensor
 import neuronix.losses.functional as L
 from neuronix.autograd import CustomTensor, errors, grad, no_grad, rules_only, tensor
 from neuronix.autograd.testing import no_leaks
-from neuronix.losses.errors import LossArgumentError
+from neuronix.losses.errors import ClassIndexError, LossArgumentError, LossTypeError
 from neuronix.losses.functional.binary import binary_cross_entropy_, binary_cross_entropy_with_logits_
 from neuronix.losses.functional.classification import nll_loss_
 from neuronix.losses.functional.regression import huber_loss_, mse_loss_, smooth_l1_loss_
@@ -373,6 +373,36 @@ BAD: dict[str, tuple[Callable[..., Any], type[Exception], str]] = {
         lambda f, x: f.binary_cross_entropy(x, probabilities(3, 4)),
         errors.ArgumentError, "between 0",
     ),
+    "soft margin, larger target": (
+        lambda f, x: f.soft_margin_loss(x, real(2, 3, 4)), errors.ShapeError, r"\(2, 3, 4\) can't be broadcast",
+    ),
+    "margin weight's dtype": (
+        lambda f, x: f.multi_margin_loss(x, INDICES, weight=torch.ones(4)), errors.DtypeError, "torch.float32",
+    ),
+    "margin index": (lambda f, x: f.multi_margin_loss(x, INDICES + 4), ClassIndexError, "0 to 3"),
+    "margin of integers": (lambda f, x: f.multi_margin_loss(x.long(), INDICES), errors.UnsupportedError, "int64"),
+    "classes below -1": (
+        lambda f, x: f.multilabel_margin_loss(x, torch.full((3, 4), -2)), ClassIndexError, "out of range",
+    ),
+    "classes behind the end": (
+        lambda f, x: f.multilabel_margin_loss(x, torch.tensor([[0, -1, 7, 0]] * 3)), ClassIndexError, "out of range",
+    ),
+    "kl of integers": (lambda f, x: f.kl_div(x, torch.ones(3, 4).long(), reduction="sum"), errors.DtypeError, "int64"),
+    "kl of complex numbers": (lambda f, x: f.kl_div(x, real(3, 4) * 1j, reduction="sum"), errors.DtypeError, "128"),
+    "variance of integers": (
+        lambda f, x: f.gaussian_nll_loss(x, real(3, 4), torch.ones(3, 4).long()), errors.UnsupportedError, "int64",
+    ),
+    "ignored index": (lambda f, x: f.nll_loss(x, INDICES, ignore_index=0.5), LossTypeError, "got 0.5"),
+    "ctc lengths": (
+        lambda f, x: f.ctc_loss(x, torch.ones(1).long(), torch.tensor(2.0), torch.tensor(1)),
+        errors.DtypeError, "input_lengths must be integral",
+    ),
+    "ctc lengths of floats": (
+        lambda f, x: f.ctc_loss(x[:, None], torch.ones(1, 1).long(), (3,), (1.5,)), errors.DtypeError, "target_lengths",
+    ),
+    "linear map of integers": (
+        lambda f, x: f.linear_cross_entropy(x.long(), real(5, 4), INDICES), LossArgumentError, "torch.int64",
+    ),
     "weight with a gradient": (
         lambda f, x: f.cross_entropy(x, INDICES, weight=type(x)(real(4)).requires_grad_()),
         errors.GradientError,
@@ -384,7 +414,7 @@ BAD: dict[str, tuple[Callable[..., Any], type[Exception], str]] = {
 @pytest.mark.filterwarnings("ignore:Using a target size")
 @pytest.mark.parametrize("call, kind, words", BAD.values(), ids=BAD)
 def test_bad_input(call: Callable[[Any, Any], Any], kind: type[Exception], words: str) -> None:
-    with pytest.raises((RuntimeError, ValueError, IndexError)) as theirs:
+    with pytest.raises((RuntimeError, ValueError, IndexError, TypeError)) as theirs:
         call(F, LOGITS.clone().requires_grad_())
     x = CustomTensor(LOGITS, requires_grad=True)
     before = x.data.clone()

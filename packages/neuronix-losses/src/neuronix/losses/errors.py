@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from neuronix.autograd.errors import ArgumentError
+from neuronix.autograd.errors import ArgumentError, AxisError
 
-__all__ = ["LossArgumentError", "LossTypeError"]
+__all__ = ["ClassIndexError", "LossArgumentError", "LossTypeError"]
+
+
+class ClassIndexError(ArgumentError, AxisError):
+    """A target names a class that isn't there.
+
+    Example:
+        >>> from neuronix.autograd import tensor
+        >>> from neuronix.losses.functional import nll_loss
+        >>> nll_loss(tensor([[-1.0, -2.0]]), tensor([2]))
+        Traceback (most recent call last):
+        ...
+        neuronix.losses.errors.ClassIndexError: nll_loss: Target 2 is out of bounds. The input of shape (1, 2) has \
+classes 0 to 1, and ignore_index is -100
+          hint: count classes from 0
+    """
 
 
 class LossArgumentError(ArgumentError, ValueError):

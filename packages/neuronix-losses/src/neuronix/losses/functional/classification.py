@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd import CustomTensor, composite, primitive
-from neuronix.autograd.errors import ArgumentError, AxisError, DtypeError, ShapeError
+from neuronix.autograd.errors import ArgumentError, DtypeError, ShapeError
+from neuronix.losses.errors import ClassIndexError, LossTypeError
 from neuronix.losses.functional import kernels
 from neuronix.losses.functional.arguments import MEAN, TensorLike, legacy_reduction, lift, reduction_number
 
@@ -53,7 +54,7 @@ def cross_entropy(
     Raises:
         ShapeError: If the shapes don't fit.
         DtypeError: If the target is neither of indices nor of probabilities.
-        AxisError: If a class index is out of range.
+        ClassIndexError: If a class index is out of range.
         ArgumentError: If ``label_smoothing`` is out of range, or ``ignore_index`` is given for probabilities.
         LossArgumentError: If the reduction is unknown.
 
@@ -79,6 +80,7 @@ def cross_entropy(
         return _of_probabilities(input, target, weight, ignore_index, reduction, label_smoothing)
     axis = _class_axis("cross_entropy", input)
     _check_indices("cross_entropy", input, target, weight, axis)
+    _check_ignored("cross_entropy", ignore_index)
     log_p = input.log_softmax(axis)
     loss: CustomTensor = nll_loss_(log_p, target, weight, number, ignore_index, [])
     if label_smoothing == 0.0:
@@ -162,7 +164,7 @@ def nll_loss(
     Raises:
         ShapeError: If the shapes don't fit.
         DtypeError: If the target doesn't hold indices.
-        AxisError: If a class index is out of range.
+        ClassIndexError: If a class index is out of range.
         LossArgumentError: If the reduction is unknown.
 
     Example:
@@ -180,6 +182,7 @@ def nll_loss(
     input, target = lift(input), lift(target)
     number = reduction_number("nll_loss", legacy_reduction(size_average, reduce, reduction))
     _check_indices("nll_loss", input, target, weight, _class_axis("nll_loss", input))
+    _check_ignored("nll_loss", ignore_index)
     loss: CustomTensor = nll_loss_(input, target, weight, number, ignore_index, [])
     return loss
 
@@ -201,7 +204,7 @@ def nll_loss_(
             x, target = _as_images(x, target)
             loss, total = kernels.nll_images(x, target, weight, reduction, ignore_index)
     except IndexError as error:
-        raise AxisError(
+        raise ClassIndexError(
             f"nll_loss: {error} The input of shape {tuple(x.shape)} has classes 0 to {x.shape[_axis(x.shape)] - 1}, "
             f"and ignore_index is {ignore_index}",
             hint="count classes from 0",
@@ -315,6 +318,11 @@ def _check_indices(name: str, input: CustomTensor, target: CustomTensor, weight:
             hint="use target.long()",
         )
     _check_class_weight(name, input, weight, axis)
+
+
+def _check_ignored(name: str, ignore_index: int) -> None:
+    if not hasattr(ignore_index, "__index__"):
+        raise LossTypeError(f"{name}: ignore_index must be an integer, got {ignore_index!r}")
 
 
 def _check_class_weight(name: str, input: CustomTensor, weight: TensorLike | None, axis: int) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd import CustomTensor, composite, primitive
-from neuronix.autograd.errors import ShapeError
+from neuronix.autograd.errors import DtypeError, ShapeError
 from neuronix.losses.functional import kernels
 from neuronix.losses.functional.arguments import TensorLike, lift, reduction_number
 
@@ -51,6 +51,7 @@ def ctc_loss(
 
     Raises:
         ShapeError: If the shapes don't fit.
+        DtypeError: If lengths aren't integers.
         LossArgumentError: If the reduction is unknown.
 
     Example:
@@ -80,7 +81,7 @@ def ctc_loss(
         if log_probs.ndim != 2:
             raise ShapeError(f"ctc_loss: log_probs must be (T, N, C) or (T, C), got shape {tuple(log_probs.shape)}")
         log_probs = log_probs.unsqueeze(1)
-    lengths = _plain(target_lengths).reshape(-1)
+    lengths = _lengths("target_lengths", target_lengths)
     losses = ctc_(log_probs, *_prepared(targets, input_lengths, lengths), blank, zero_infinity)[0]
     if zero_infinity:
         losses = torch.where(torch.isinf(losses), 0.0, losses)
@@ -95,10 +96,21 @@ def _plain(value: Any) -> Tensor:
     return value.data if isinstance(value, CustomTensor) else torch.as_tensor(value)
 
 
+def _lengths(name: str, value: Any) -> Tensor:
+    """Lengths given as a tensor or as numbers, (N,)."""
+    try:
+        lengths = _plain(value).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise DtypeError(f"ctc_loss: {name} must be integers, got {value!r}") from error
+    if lengths.numel() and (lengths.is_floating_point() or lengths.is_complex()):
+        raise DtypeError(f"ctc_loss: {name} must be integral, not {lengths.dtype}", hint="convert them with .long()")
+    return lengths.to(torch.int64)
+
+
 def _prepared(targets: Any, input_lengths: Any, target_lengths: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Targets (N, S), and lengths (N,), as ATen's kernel takes them."""
     targets = _plain(targets)
-    lengths = [_plain(x).reshape(-1).to(torch.int64) for x in (input_lengths, target_lengths)]
+    lengths = [_lengths("input_lengths", input_lengths), _lengths("target_lengths", target_lengths)]
     if targets.ndim == 1:  # one after the other: each begins where those before it end
         counts = lengths[1].tolist()
         if sum(counts) != targets.shape[0]:

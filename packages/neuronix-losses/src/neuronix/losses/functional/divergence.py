@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from neuronix.autograd import CustomTensor, composite
+from neuronix.autograd.errors import DtypeError
 from neuronix.losses.functional.arguments import TensorLike, legacy_reduction, lift
 from neuronix.losses.functional.reduction import reduce as reduced
 
@@ -39,6 +40,7 @@ def kl_div(
 
     Raises:
         ShapeError: If the shapes can't be broadcast.
+        DtypeError: If input or target isn't of a floating type.
         LossArgumentError: If the reduction is unknown.
 
     Warns:
@@ -52,6 +54,11 @@ def kl_div(
         0.6931
     """
     input, target = lift(input), lift(target)
+    if not (input.is_floating_point() and target.is_floating_point()):
+        raise DtypeError(
+            f"kl_div: integral and complex inputs are not supported, got {input.dtype} and {target.dtype}",
+            hint="convert them to a floating type",
+        )
     if size_average is None and reduce is None and reduction == "mean":
         warnings.warn(
             "reduction: 'mean' divides the total loss by both the batch size and the support size. 'batchmean' divides "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from neuronix.autograd import CustomTensor, composite
-from neuronix.autograd.errors import ShapeError
+from neuronix.autograd.errors import ShapeError, UnsupportedError
 from neuronix.losses.errors import LossArgumentError
 from neuronix.losses.functional.arguments import TensorLike, any_of, choose, legacy_reduction, lift
 from neuronix.losses.functional.reduction import reduce as reduced
@@ -83,6 +83,7 @@ def gaussian_nll_loss(
 
     Raises:
         ShapeError: If the variances' shape doesn't fit.
+        UnsupportedError: If they aren't of a floating type.
         LossArgumentError: If a variance is negative, or the reduction is unknown.
 
     Example:
@@ -104,6 +105,8 @@ def gaussian_nll_loss(
                 f"gaussian_nll_loss: var is of incorrect size: {tuple(variance.shape)} for an input of shape "
                 f"{tuple(x.shape)}"
             )
+    if not variance.is_floating_point():
+        raise UnsupportedError(f"gaussian_nll_loss: var must be of a floating type, not {variance.dtype}")
     if any_of(variance < 0):
         raise LossArgumentError("gaussian_nll_loss: var has negative entries", hint="a variance is 0 or more")
     # The bound is a constant shift, so that the gradient of a small variance isn't cut off.

@@ -7,6 +7,7 @@ from typing import Any
 
 from neuronix.autograd import CustomTensor, composite, ops
 from neuronix.autograd.errors import ArgumentError, ShapeError
+from neuronix.losses.errors import LossArgumentError
 from neuronix.losses.functional.arguments import TensorLike, lift
 from neuronix.losses.functional.classification import cross_entropy
 
@@ -47,6 +48,7 @@ def linear_cross_entropy(
     Raises:
         ShapeError: If the shapes don't fit.
         ArgumentError: If ``ignore_index`` is given for class probabilities.
+        LossArgumentError: If the input isn't of a floating type.
 
     Example:
         >>> from neuronix.autograd import tensor
@@ -59,6 +61,8 @@ def linear_cross_entropy(
     """
     del options
     x, w, y = lift(input), lift(linear_weight), lift(target)
+    if not x.is_floating_point():
+        raise LossArgumentError(f"linear_cross_entropy: the input must be of a floating type, not {x.dtype}")
     if x.ndim not in (1, 2) or w.ndim < 2 or x.shape[-1] != w.shape[-1] or (w.ndim > 2 and x.ndim == 1):
         raise ShapeError(
             f"linear_cross_entropy: expected input (N, in_features) and linear_weight (C, …, in_features), got "

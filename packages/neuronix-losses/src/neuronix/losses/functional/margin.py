@@ -6,8 +6,8 @@ Each is a composition of operations that have rules, so none has a rule of its o
 from __future__ import annotations
 
 from neuronix.autograd import CustomTensor, composite, ops
-from neuronix.autograd.errors import AxisError, DtypeError, ShapeError
-from neuronix.losses.errors import LossArgumentError
+from neuronix.autograd.errors import DtypeError, ShapeError, UnsupportedError
+from neuronix.losses.errors import ClassIndexError, LossArgumentError
 from neuronix.losses.functional.arguments import TensorLike, any_of, choose, legacy_reduction, lift, reduction_number
 from neuronix.losses.functional.reduction import reduce as reduced
 
@@ -114,7 +114,7 @@ def soft_margin_loss(
 
     Args:
         input: x, of any shape.
-        target: y, 1 or −1 for each.
+        target: y, 1 or −1 for each; it is broadcast to the input's shape.
         size_average: Deprecated, as in PyTorch: use ``reduction``.
         reduce: Deprecated, as in PyTorch: use ``reduction``.
         reduction: ``"none"``, ``"mean"`` or ``"sum"``.
@@ -123,6 +123,8 @@ def soft_margin_loss(
         A scalar, or the shape of the input for ``"none"``.
 
     Raises:
+        ShapeError: If the target's shape can't be broadcast to the input's.
+        DtypeError: If the input holds integers.
         LossArgumentError: If the reduction is unknown.
 
     Example:
@@ -134,7 +136,15 @@ def soft_margin_loss(
     Differs from torch:
         It is finite for every finite x; torch's overflows where −y x exceeds 88 (709 in float64).
     """
-    loss = -ops.logsigmoid(lift(target) * lift(input))  # log(1 + exp(−z)) = −log σ(z)
+    x, y = lift(input), lift(target)
+    if not (x.is_floating_point() or x.is_complex()):
+        raise DtypeError(f"soft_margin_loss: the input must be of a floating type, not {x.dtype}")
+    loss = -ops.logsigmoid(y * x)  # log(1 + exp(−z)) = −log σ(z)
+    if loss.shape != x.shape:
+        raise ShapeError(
+            f"soft_margin_loss: target size {tuple(y.shape)} can't be broadcast to input size {tuple(x.shape)}",
+            hint="give them the same shape",
+        )
     return reduced("soft_margin_loss", loss, legacy_reduction(size_average, reduce, reduction))
 
 
@@ -210,7 +220,8 @@ def multi_margin_loss(
     Raises:
         ShapeError: If the shapes don't fit.
         DtypeError: If the target doesn't hold indices.
-        AxisError: If an index is out of range.
+        UnsupportedError: If the scores aren't of a floating type.
+        ClassIndexError: If an index is out of range.
         LossArgumentError: If the reduction is unknown, or ``p`` is neither 1 nor 2.
 
     Example:
@@ -224,6 +235,12 @@ def multi_margin_loss(
     if isinstance(p, CustomTensor) or p not in (1, 2):
         raise LossArgumentError(f"multi_margin_loss: only p == 1 and p == 2 are supported, got {p}")
     x, y = lift(input), lift(target)
+    _check_scores("multi_margin_loss", x)
+    if weight is not None and weight.dtype is not x.dtype:
+        raise DtypeError(
+            f"multi_margin_loss: the weight must be of the input's type {x.dtype}, not {weight.dtype}",
+            hint="convert it with .to()",
+        )
     x = x.reshape(1) if x.ndim == 0 else x
     if x.ndim not in (1, 2) or x.shape[-1] == 0 or y.numel() != (x.shape[0] if x.ndim == 2 else 1) or y.ndim > 1:
         raise ShapeError(
@@ -270,7 +287,8 @@ def multilabel_margin_loss(
     Raises:
         ShapeError: If the shapes don't fit.
         DtypeError: If the target doesn't hold indices.
-        AxisError: If an index is out of range.
+        UnsupportedError: If the scores aren't of a floating type.
+        ClassIndexError: If an index is out of range.
         LossArgumentError: If the reduction is unknown.
 
     Example:
@@ -282,6 +300,7 @@ def multilabel_margin_loss(
     reduction = legacy_reduction(size_average, reduce, reduction)
     reduction_number("multilabel_margin_loss", reduction)  # before the target is looked at, as in PyTorch
     x, y = lift(input), lift(target)
+    _check_scores("multilabel_margin_loss", x)
     if x.ndim > 2 or x.shape != y.shape:
         raise ShapeError(
             f"multilabel_margin_loss: expected scores (N, C) or (C,) and class indices of the same shape, got "
@@ -291,7 +310,7 @@ def multilabel_margin_loss(
         x, y = x.reshape(1), y.reshape(1)
     named = (y >= 0).cumprod(-1).bool()  # until the first −1
     classes = choose(named, y, 0)
-    _check_classes("multilabel_margin_loss", classes, x.shape[-1])
+    _check_classes("multilabel_margin_loss", choose(y == -1, 0, y), x.shape[-1])  # those behind the end too
     is_target = ((classes.unsqueeze(-1) == _numbers(x)) & named.unsqueeze(-1)).any(-2)
     excess = (1 - x.gather(-1, classes).unsqueeze(-1) + x.unsqueeze(-2)).relu()  # (…, targets, classes)
     counted = named.unsqueeze(-1) & ~is_target.unsqueeze(-2)
@@ -304,8 +323,13 @@ def _numbers(x: CustomTensor) -> CustomTensor:
     return lift(x.data.new_ones(x.shape[-1]).cumsum(0).long() - 1)
 
 
+def _check_scores(name: str, x: CustomTensor) -> None:
+    if not x.is_floating_point():
+        raise UnsupportedError(f"{name}: the scores must be of a floating type, not {x.dtype}")
+
+
 def _check_classes(name: str, classes: CustomTensor, number: int) -> None:
     if classes.is_floating_point():
         raise DtypeError(f"{name}: the target holds class indices, which are integers, not {classes.dtype}")
     if any_of((classes < 0) | (classes >= number)):
-        raise AxisError(f"{name}: a class index is out of range: there are classes 0 to {number - 1}")
+        raise ClassIndexError(f"{name}: a class index is out of range: there are classes 0 to {number - 1}")
