@@ -12,9 +12,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from neuronix import nn
 from neuronix.autograd import CustomTensor, rules_only
-from neuronix.autograd.errors import ArgumentError, DtypeError, ShapeError
+from neuronix.autograd.errors import ArgumentError, DtypeError, RankError, ShapeError
 from neuronix.nn import functional
-from neuronix.nn.errors import LayerArgumentError
+from neuronix.nn.errors import AssertedError, LayerArgumentError
 
 # torch's TransformerEncoder says so of an optimisation that it can't use.
 pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
@@ -251,15 +251,36 @@ def attention(*args: Any, **kwargs: Any) -> Any:
 
 
 X = (3, 2, 4)
+
+
+def with_parts(bias_k: Any = None, bias_v: Any = None, **kwargs: Any) -> Any:
+    x, w = torch.ones(X), torch.ones(12, 4)
+    return functional.multi_head_attention_forward(
+        x, x, x, 4, 2, w, None, bias_k, bias_v, False, 0.0, torch.ones(4, 4), None, **kwargs
+    )
+
+
 WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: nn.MultiheadAttention(5, 2), LayerArgumentError, "embed_dim=5 and num_heads=2"),
     (lambda: nn.MultiheadAttention(4, 2, dropout=2.0), LayerArgumentError, "must lie between 0 and 1, got 2.0"),
-    (lambda: attention((3, 2, 5), X, X), ShapeError, "embedding dimension of 4, but got 5"),
+    (lambda: attention((3, 2, 5), X, X), AssertedError, "embedding dimension of 4, but got 5"),
     (lambda: attention(X, X, (5, 2, 4)), ShapeError, "(3, 2, 4) does not match value shape (5, 2, 4)"),
     (lambda: attention((3, 4), X, X), ShapeError, "2-D, 3-D and 3-D"),
     (lambda: attention(X, X, X, attn_mask=torch.ones(2, 3)), ShapeError, "(2, 3), but should be (3, 3) or (4, 3, 3)"),
     (lambda: attention(X, X, X, key_padding_mask=torch.ones(3, 2)), ShapeError, "(3, 2), but should be (2, 3)"),
     (lambda: attention(X, X, X, attn_mask=torch.ones(3, 3).int()), DtypeError, "got torch.int32"),
+    (lambda: attention(X, X, X, attn_mask=torch.ones(3, 3).half()), DtypeError, "got torch.float16"),
+    (
+        lambda: with_parts(bias_k=torch.ones(1, 1, 1), bias_v=torch.ones(1, 1, 4)),
+        ShapeError,
+        "bias_k must be (1, 1, 4)",
+    ),
+    (lambda: with_parts(static_k=torch.ones(2, 3, 2)), AssertedError, "(4, S, 2), got (2, 3, 2)"),
+    (
+        lambda: functional.scaled_dot_product_attention(torch.ones(X), torch.ones(X), torch.ones(X), torch.ones(2)),
+        RankError,
+        "attn_mask must be (…, L, S), got shape (2,)",
+    ),
     (lambda: attention(X, X, X, is_causal=True), ArgumentError, "Need attn_mask"),
     (
         lambda: functional.scaled_dot_product_attention(

@@ -3,9 +3,10 @@
 Every check runs before anything is changed: after an error, parameters, buffers and the graph are as they were.
 """
 
-from neuronix.autograd.errors import NeuronixError
+from neuronix.autograd.errors import ArgumentError, NeuronixError, ShapeError
 
 __all__ = [
+    "AssertedError",
     "CheckpointError",
     "LayerArgumentError",
     "MissingPackageError",
@@ -16,6 +17,10 @@ __all__ = [
     "ModuleValueError",
     "StateDictError",
 ]
+
+
+class AssertedError(ShapeError, ArgumentError, AssertionError):
+    """Arguments of an attention or an embedding don't fit together, which torch asserts."""
 
 
 class CheckpointError(NeuronixError, RuntimeError, ValueError):

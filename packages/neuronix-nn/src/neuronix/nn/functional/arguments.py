@@ -13,7 +13,7 @@ from neuronix.autograd import CustomTensor, ops
 from neuronix.autograd.errors import ArgumentError, DtypeError, ShapeError
 from neuronix.nn.tensor_like import TensorLike
 
-__all__ = ["batched", "lift", "number", "of_shape", "rank", "sizes", "tensors"]
+__all__ = ["batched", "lift", "number", "of_shape", "rank", "sizes", "tensors", "whole"]
 
 
 def lift(value: TensorLike) -> CustomTensor:
@@ -44,6 +44,24 @@ def sizes(value: Any, dimensions: int, name: str) -> tuple[int, ...]:
         return values * dimensions
     if len(values) != dimensions:
         raise ArgumentError(f"{name} must be one number, or {dimensions} of them, got {values}")
+    return values
+
+
+def whole(values: tuple[Any, ...], name: str) -> tuple[Any, ...]:
+    """Sizes that are integers, for a kernel which itself would speak of tuples.
+
+    Args:
+        values: One for each spatial axis.
+        name: What they are, for the error.
+
+    Returns:
+        The same.
+
+    Raises:
+        DtypeError: If one isn't an integer.
+    """
+    if not all(hasattr(size, "__index__") for size in values):
+        raise DtypeError(f"{name} must be one integer, or one for each axis, got {values}")
     return values
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from neuronix.autograd import CustomTensor, composite, ops
-from neuronix.autograd.errors import ArgumentError, DtypeError, ShapeError
+from neuronix.autograd.errors import ArgumentError, DtypeError, RankError, ShapeError
+from neuronix.nn.errors import AssertedError
 from neuronix.nn.functional.arguments import number
 from neuronix.nn.functional.dropout import dropout
 
@@ -59,14 +60,16 @@ def as_bias(mask: Any, dtype: torch.dtype, name: str, *, forbids: bool) -> Any:
         The numbers.
 
     Raises:
-        DtypeError: If it holds integers.
+        DtypeError: If it holds integers, or numbers of another precision than ``dtype`` or float32.
     """
-    if mask is None or mask.is_floating_point():
+    if mask is None or mask.dtype is dtype or mask.dtype is torch.float32:
         return mask
+    if mask.is_floating_point() and torch._C._is_any_autocast_enabled():
+        return mask  # it will be converted
     if mask.dtype is not torch.bool:
         raise DtypeError(
-            f"attention: only bool and floating types of {name} are supported, got {mask.dtype}",
-            hint="use mask.bool()",
+            f"attention: {name} must be of bool, float32 or the query's dtype {dtype}, got {mask.dtype}",
+            hint="use mask.bool(), or mask.to() the query's dtype",
         )
     values = mask.data if isinstance(mask, CustomTensor) else mask
     return torch.zeros_like(values, dtype=dtype).masked_fill(values if forbids else ~values, -math.inf)
@@ -103,7 +106,8 @@ def scaled_dot_product_attention(
 
     Raises:
         ArgumentError: If both a mask and ``is_causal`` are given, or if heads can't be shared evenly.
-        DtypeError: If the mask holds integers.
+        RankError: If the mask has fewer than two axes.
+        DtypeError: If the mask holds integers, or numbers of another precision than the query's or float32.
 
     Example:
         >>> import torch
@@ -123,6 +127,8 @@ def scaled_dot_product_attention(
             )
         attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
     bias = as_bias(attn_mask, query.dtype, "attn_mask", forbids=False)
+    if bias is not None and bias.ndim < 2:
+        raise RankError(f"scaled_dot_product_attention: attn_mask must be (…, L, S), got shape {tuple(bias.shape)}")
     if enable_gqa:
         key, value = (_for_each_head(query, shared) for shared in (key, value))
     x = query if isinstance(query, CustomTensor) else CustomTensor(query)
@@ -153,15 +159,23 @@ def _projected(inputs: tuple[Any, Any, Any], weights: Any, separate: Any, bias: 
 def _check_shapes(query: Any, key: Any, value: Any, embed_dim: int, separate: bool) -> None:
     name = "multi_head_attention_forward"
     if query.ndim not in (2, 3) or key.ndim != query.ndim or value.ndim != query.ndim:
-        raise ShapeError(
+        raise AssertedError(
             f"{name}: expected query, key and value to be all unbatched (2-D) or all batched (3-D), got "
             f"{query.ndim}-D, {key.ndim}-D and {value.ndim}-D"
         )
     if query.shape[-1] != embed_dim:
-        raise ShapeError(f"{name}: was expecting embedding dimension of {embed_dim}, but got {query.shape[-1]}")
+        raise AssertedError(f"{name}: was expecting embedding dimension of {embed_dim}, but got {query.shape[-1]}")
     theirs, ours = (key.shape[:-1], value.shape[:-1]) if separate else (key.shape, value.shape)
     if theirs != ours:
-        raise ShapeError(f"{name}: key shape {tuple(key.shape)} does not match value shape {tuple(value.shape)}")
+        raise AssertedError(f"{name}: key shape {tuple(key.shape)} does not match value shape {tuple(value.shape)}")
+
+
+def _check_extra_keys(embed_dim: int, bias_k: Any, bias_v: Any) -> None:
+    for what, extra in (("bias_k", bias_k), ("bias_v", bias_v)):
+        if extra is not None and (not extra.ndim or extra.shape[-1] != embed_dim):
+            raise ShapeError(
+                f"multi_head_attention_forward: {what} must be (1, 1, {embed_dim}), got shape {tuple(extra.shape)}"
+            )
 
 
 def _with_batch_axis(query: Any, key: Any, value: Any) -> tuple[Any, Any, Any]:
@@ -174,6 +188,12 @@ def _with_batch_axis(query: Any, key: Any, value: Any) -> tuple[Any, Any, Any]:
 def _by_head(x: Any, heads: tuple[int, int], static: Any = None) -> Any:
     """(S, N, E) as (N, h, S, E / h); or what is used instead, (N · h, S, E / h)."""
     if static is not None:
+        expected = heads[0] * heads[1], x.shape[2] // heads[1]
+        if static.ndim != 3 or (static.shape[0], static.shape[2]) != expected:
+            raise AssertedError(
+                f"multi_head_attention_forward: static keys and values must be ({expected[0]}, S, {expected[1]}), got "
+                f"{tuple(static.shape)}"
+            )
         return ops.reshape(static, (*heads, *static.shape[1:]))
     return ops.permute(ops.reshape(x, (x.shape[0], *heads, x.shape[2] // heads[1])), (1, 2, 0, 3))
 
@@ -183,7 +203,7 @@ def _merged_mask(attn_mask: Any, padding: Any, batch: int, heads: int, lengths: 
     if attn_mask is not None:
         expected = {2: lengths, 3: (batch * heads, *lengths)}.get(attn_mask.ndim)
         if tuple(attn_mask.shape) != expected:
-            raise ShapeError(
+            raise AssertedError(
                 f"The shape of the attn_mask is {tuple(attn_mask.shape)}, but should be {lengths} or "
                 f"{(batch * heads, *lengths)}"
             )
@@ -262,15 +282,17 @@ def multi_head_attention_forward(
         The result, of the shape of ``query``, and the weights (N, L, S), (N, h, L, S) or without N; or ``None``.
 
     Raises:
-        ShapeError: If shapes don't fit.
-        ArgumentError: If heads don't divide E, or ``is_causal`` is set without ``attn_mask``.
+        AssertedError: If the inputs' shapes don't fit, or heads don't divide E.
+        ShapeError: If other shapes don't fit.
+        ArgumentError: If ``is_causal`` is set without ``attn_mask``.
 
     References:
         Vaswani et al. 2017, Attention is all you need, section 3.2.2.
     """
     _check_shapes(query, key, value, embed_dim_to_check, use_separate_proj_weight)
+    _check_extra_keys(embed_dim_to_check, bias_k, bias_v)
     if embed_dim_to_check % num_heads:
-        raise ArgumentError(f"embed_dim {embed_dim_to_check} not divisible by num_heads {num_heads}")
+        raise AssertedError(f"embed_dim {embed_dim_to_check} not divisible by num_heads {num_heads}")
     if is_causal and attn_mask is None:
         raise ArgumentError(
             "Need attn_mask if specifying the is_causal hint", hint="Transformer.generate_square_subsequent_mask()"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd import CustomTensor, composite, ops
-from neuronix.autograd.errors import ShapeError
+from neuronix.autograd.errors import ShapeError, UnsupportedError
 from neuronix.nn.errors import LayerArgumentError
 from neuronix.nn.functional.arguments import lift, rank
 from neuronix.nn.functional.normalization import batch_norm, group_norm_channels, scaled_channels
@@ -171,6 +171,7 @@ def rms_norm(
 
     Raises:
         ShapeError: If the shapes don't fit.
+        UnsupportedError: For integers.
 
     Example:
         >>> import torch
@@ -190,6 +191,8 @@ def rms_norm(
         )
     if weight is not None and tuple(weight.shape) != shape:
         raise ShapeError(f"rms_norm: expected weight to be of shape {shape}, got {tuple(weight.shape)}")
+    if not (x.is_floating_point() or x.is_complex()):
+        raise UnsupportedError(f"rms_norm: not offered for {x.dtype}", hint="convert the input to a floating type")
     axes = tuple(range(-len(shape), 0))
     # x² overflows in half precision beyond 255
     single = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

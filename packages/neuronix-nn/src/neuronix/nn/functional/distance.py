@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from neuronix.autograd import CustomTensor, composite, ops
+from neuronix.autograd.errors import DtypeError
 from neuronix.nn.functional.arguments import lift
 from neuronix.nn.tensor_like import TensorLike
 
@@ -26,6 +27,7 @@ def cosine_similarity(x1: TensorLike, x2: TensorLike, dim: int = 1, eps: float =
 
     Raises:
         ShapeError: If the shapes can't be broadcast.
+        DtypeError: For complex vectors.
 
     Example:
         >>> import torch
@@ -34,6 +36,11 @@ def cosine_similarity(x1: TensorLike, x2: TensorLike, dim: int = 1, eps: float =
         CustomTensor(0.7071)
     """
     first, second = _broadcast(x1, x2)
+    if first.is_complex() or second.is_complex():
+        raise DtypeError(
+            f"cosine_similarity: the vectors must be real, got {first.dtype} and {second.dtype}",
+            hint="torch.view_as_real() gives the two parts",
+        )
 
     def unit(x: CustomTensor) -> CustomTensor:
         length = x.norm(2, dim, keepdim=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd import CustomTensor, composite, ops, primitive
-from neuronix.autograd.errors import DtypeError, ShapeError
+from neuronix.autograd.errors import DtypeError, ShapeError, UnsupportedError
 from neuronix.nn.errors import LayerArgumentError
 from neuronix.nn.functional.arguments import lift, number
 from neuronix.nn.tensor_like import TensorLike
@@ -81,7 +81,8 @@ def _checked(name: str, input: TensorLike, p: float) -> CustomTensor:
         raise LayerArgumentError(f"{name}: p is a probability and must lie between 0 and 1, got {p}")
     x = lift(input)
     if not x.is_floating_point():
-        raise DtypeError(f"{name}: the input must be of a floating-point type, got {x.dtype}", hint="use x.float()")
+        kind = UnsupportedError if x.is_complex() else DtypeError  # as torch, which has no kernel for complex numbers
+        raise kind(f"{name}: the input must be of a floating-point type, got {x.dtype}", hint="use x.float()")
     return x
 
 

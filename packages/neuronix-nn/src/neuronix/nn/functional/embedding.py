@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd import CustomTensor, Shape, composite, ops, primitive
-from neuronix.autograd.errors import ArgumentError, ShapeError, UnsupportedError
-from neuronix.nn.errors import LayerArgumentError
+from neuronix.autograd.errors import ShapeError, UnsupportedError
+from neuronix.nn.errors import AssertedError, LayerArgumentError
 from neuronix.nn.functional.arguments import rank
 from neuronix.nn.tensor_like import TensorLike
 
@@ -86,7 +86,7 @@ def _counted_from_the_start(padding_idx: int | None, rows: int, name: str) -> in
     if padding_idx is None:
         return -1
     if not -rows <= padding_idx < rows:
-        raise ArgumentError(f"{name}: padding_idx must be within the {rows} rows of the table, got {padding_idx}")
+        raise AssertedError(f"{name}: padding_idx must be within the {rows} rows of the table, got {padding_idx}")
     return padding_idx % rows
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd import CustomTensor, composite, ops, primitive
-from neuronix.autograd.errors import ArgumentError, ShapeError
+from neuronix.autograd.errors import ArgumentError, RankError, ShapeError
 from neuronix.nn.errors import LayerArgumentError
 from neuronix.nn.functional.arguments import lift, rank
 from neuronix.nn.tensor_like import TensorLike
@@ -195,7 +195,7 @@ def batch_norm(
         Ioffe & Szegedy 2015, Batch normalization, Algorithm 1.
     """
     if rank(input, "batch_norm") < 2 and input.shape != (0,):  # torch lets an empty vector pass
-        raise ShapeError(f"batch_norm: expected input (N, C, …), got shape {tuple(input.shape)}")
+        raise RankError(f"batch_norm: expected input (N, C, …), got shape {tuple(input.shape)}")
     if eps <= 0.0:
         raise LayerArgumentError(f"batch_norm: eps must be positive, got {eps}")
     count = math.prod(input.shape)

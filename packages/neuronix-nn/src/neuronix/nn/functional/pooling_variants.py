@@ -12,7 +12,7 @@ from torch import Tensor
 from neuronix.autograd import CustomTensor, Shape, composite, primitive
 from neuronix.autograd.errors import ShapeError
 from neuronix.nn.errors import LayerArgumentError
-from neuronix.nn.functional.arguments import batched, lift, sizes
+from neuronix.nn.functional.arguments import batched, lift, sizes, whole
 from neuronix.nn.functional.pooling import avg_pool1d, avg_pool2d, avg_pool3d, scatter_planes
 from neuronix.nn.tensor_like import TensorLike
 
@@ -265,7 +265,8 @@ def _fractional_max_pool(
     if samples is None:
         samples = torch.rand(*x.shape[:2], dimensions, dtype=x.dtype, device=x.device)
     winners: list[Tensor] = []
-    out = fractional_max_pool(x, sizes(kernel_size, dimensions, "kernel_size"), size, samples, winners)
+    window = whole(sizes(kernel_size, dimensions, "kernel_size"), f"{name}: kernel_size")
+    out = fractional_max_pool(x, window, whole(size, f"{name}: output_size"), samples, winners)
     places = CustomTensor(winners[0])
     return (out.squeeze(0), places.squeeze(0)) if unbatched else (out, places)
 

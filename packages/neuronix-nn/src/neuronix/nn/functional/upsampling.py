@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd import CustomTensor, Shape, composite, primitive
-from neuronix.autograd.errors import ShapeError, UnsupportedError
+from neuronix.autograd.errors import UnsupportedError, UnsupportedShapeError
 from neuronix.nn.errors import LayerArgumentError
 from neuronix.nn.functional.adaptive_pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
-from neuronix.nn.functional.arguments import lift
+from neuronix.nn.functional.arguments import lift, whole
 from neuronix.nn.tensor_like import TensorLike
 
 __all__ = ["interpolate", "upsample", "upsample_bilinear", "upsample_nearest"]
@@ -103,7 +103,8 @@ def interpolate(
 
     Raises:
         LayerArgumentError: If the arguments contradict each other.
-        ShapeError: If the number of axes isn't 3, 4 or 5.
+        DtypeError: If the size isn't made of integers.
+        UnsupportedShapeError: If the number of axes isn't 3, 4 or 5.
         UnsupportedError: If the mode doesn't exist for that number of axes.
 
     Example:
@@ -115,7 +116,9 @@ def interpolate(
     x = lift(input)
     axes = x.ndim - 2
     if axes not in (1, 2, 3):
-        raise ShapeError(f"interpolate: expected input (N, C, 1 to 3 spatial axes), got shape {tuple(x.shape)}")
+        raise UnsupportedShapeError(
+            f"interpolate: expected input (N, C, 1 to 3 spatial axes), got shape {tuple(x.shape)}"
+        )
     _check_mode(mode, align_corners, antialias)
     new, factors = _sizes(x.shape[2:], size, scale_factor, recompute_scale_factor)
     if mode == "area":
@@ -159,7 +162,7 @@ def _sizes(
     if size is not None:
         if recompute:
             raise LayerArgumentError("interpolate: recompute_scale_factor is not meaningful with an explicit size")
-        return _each("size", size, len(old)), (None,) * len(old)
+        return whole(_each("size", size, len(old)), "interpolate: size"), (None,) * len(old)
     factors = _each("scale_factor", scale_factor, len(old))
     new = tuple(math.floor(float(length * factor)) for length, factor in zip(old, factors, strict=True))
     return new, (None,) * len(old) if recompute else tuple(map(float, factors))
