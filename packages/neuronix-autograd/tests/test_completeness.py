@@ -509,7 +509,6 @@ ROWS: dict[str, Row] = {
     "special.polygamma": ("p", lambda p: torch.polygamma(1, p)),
     "special._polygamma_method": ("p", lambda p: p.polygamma(1)),
     "special._mvlgamma": ("h", lambda h: torch.mvlgamma(h, 2)),
-    "special._xlog1py": ("xp", torch.special.xlog1py),
     "special.erfcx": ("x", torch.special.erfcx),
     "special.log_ndtr": ("x", torch.special.log_ndtr),
     "special.ndtri": ("u", lambda u: torch.special.ndtri(u.abs())),

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuronix.autograd.errors import ArgumentError, UnsupportedError
+from neuronix.autograd.errors import ArgumentError
 from neuronix.autograd.primitive import composite, primitive
 
 __all__ = ["digamma", "erfcx", "i0", "i0e", "i1", "i1e", "lgamma", "log_ndtr", "ndtri", "polygamma"]
@@ -31,18 +31,8 @@ def _mvlgamma(x: Any, p: int) -> Any:
     if p < 1:
         raise ArgumentError(f"mvlgamma: p has to be greater than or equal to 1, got {p}")
     dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
-    halves = torch.arange(p, dtype=dtype, device=x.device) / 2
-    return torch.lgamma(x.unsqueeze(-1) - halves).sum(-1) + p * (p - 1) / 4 * math.log(math.pi)
-
-
-@composite(names="", aten="special_xlog1py.default special_xlog1py.self_scalar special_xlog1py.other_scalar")
-def _xlog1py(x: Any, other: Any) -> Any:
-    """Elementwise x · log(1 + y), which is 0 where x is 0 (unless y is NaN)."""
-    x, other = (y if hasattr(y, "dtype") else torch.as_tensor(y) for y in (x, other))
-    if x.is_complex() or other.is_complex():
-        raise UnsupportedError("special.xlog1py: complex numbers aren't offered", hint="write x * torch.log1p(y)")
-    product = torch.where(x == 0, 0, x * torch.log1p(other))
-    return torch.where(torch.isnan(other), math.nan, product)
+    shifts = torch.arange(1 - p, 1, dtype=dtype, device=x.device) / 2
+    return torch.lgamma(x.unsqueeze(-1) + shifts).sum(-1) + p * (p - 1) / 4 * math.log(math.pi)
 
 
 @primitive(names="digamma psi", aten="digamma.default special_digamma.default special_psi.default")
