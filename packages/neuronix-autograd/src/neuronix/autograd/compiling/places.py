@@ -19,6 +19,8 @@ Held = tuple[dict[Any, Any], bool, Any]
 Numbers = dict[Any, tuple[float, Tensor]]
 """Floats that are inputs, by place, with the tensor that holds each."""
 
+_PLAIN = frozenset((bool, int, str, type(None)))  # values that are compared as they are, beside their type
+
 
 def is_custom(value: Any) -> bool:
     """Return whether a value is a `CustomTensor`, and not a container."""
@@ -101,7 +103,6 @@ class Places:
         key: Equal for two moments if the same graph serves both.
         guards: The part of the key that isn't in the dicts.
         tensors: The tensors, each once.
-        places: Where they are.
         customs: The `CustomTensor`s among the values.
     """
 
@@ -109,7 +110,7 @@ class Places:
         self.held = held
         self.key: list[Any] = []
         self.tensors: list[Tensor] = []
-        self.places: list[Place] = []
+        self._found: list[tuple[dict[Any, Any], Any, Any, list[int]]] = []
         self.customs: list[CustomTensor] = []
         self._numbers = numbers
         self._positions: dict[int, int] = {}
@@ -117,12 +118,26 @@ class Places:
         self.key += self.guards
         for number, (values, numbers_are_inputs, _) in enumerate(held):
             for name, value in values.items():
+                # Nearly all attributes of a layer are plain, or are its hooks, of which there are none.  This loop is
+                # run at each call: it is what a compiled step costs in Python.
+                kind = type(value)
+                if kind in _PLAIN:
+                    self.key += (name, kind, value)
+                    continue
+                if kind is dict and not value:
+                    self.key += (name, kind)
+                    continue
                 self.key.append(name)
                 inputs = self._inputs(value, (number, name) if numbers_are_inputs else None)
                 if inputs is None:
                     self.key.append(_guard(value))
                 else:
-                    self.places.append(Place(values, name, value, tuple(inputs)))
+                    self._found.append((values, name, value, inputs))
+
+    @property
+    def places(self) -> list[Place]:
+        """Where the inputs are."""
+        return [Place(values, name, value, tuple(inputs)) for values, name, value, inputs in self._found]
 
     def state_positions(self) -> dict[int, int]:
         """Positions of the state's tensors by identity."""

@@ -389,7 +389,7 @@ def gelu_wrt_x(grad: Tensor, x: Tensor, approximate: str) -> Tensor:
     if approximate == "none":
         # d/dx x·Φ(x) = Φ(x) + x·φ(x)
         distribution = 0.5 * (1 + torch.erf(x * math.sqrt(0.5)))
-        density = torch.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+        density = math.sqrt(0.5 / math.pi) * torch.exp(-0.5 * (x * x))
         return grad * (distribution + x * density)
     # With u = √(2/π)(x + c·x³): d/dx ½x(1 + tanh u) = ½(1 + tanh u) + ½x(1 − tanh² u)·u′
     scale, cubic = math.sqrt(2 / math.pi), 0.044715
