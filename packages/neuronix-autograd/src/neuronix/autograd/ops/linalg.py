@@ -125,11 +125,9 @@ def matmul(x: Any, other: Any) -> Any:
             f"matmul: both arguments need to be at least 1-d, but they are {len(shape)}-d and {other_ndim}-d",
             hint="multiply by a number with `*`",
         )
-    if 1 in (len(shape), other_ndim) and shape[-1] != other.shape[max(0, other_ndim - 2)]:
-        raise ShapeError(  # before a vector is lifted
-            f"matmul: the inner sizes differ: {tuple(shape)} times {tuple(other.shape)}",
-            hint="the last axis of the first must be as long as the last but one of the second, or a vector's only one",
-        )
+    inner = other.shape[max(0, other_ndim - 2)]
+    if 1 in (len(shape), other_ndim) and shape[-1] != inner:  # said before a vector is lifted
+        raise ShapeError(f"matmul: {tuple(shape)} times {tuple(other.shape)}: {shape[-1]} and {inner} must be equal")
     if other_ndim == 1:
         return regrouped(matmul(x, unsqueeze(other, -1)), shape[:-1])
     if len(shape) == 1:
