@@ -696,8 +696,7 @@ def _softmax_backward_kernel(grad: Any, out: Any, dim: int, input_dtype: torch.d
     if not grad.is_floating_point():
         raise UnsupportedError(f"_softmax_backward_data: not offered for {grad.dtype}", hint="give floating numbers")
     check_dtypes("_softmax_backward_data", grad_output=grad, output=out)
-    weighted = grad * out
-    found = weighted - out * weighted.sum(dim, keepdim=True)
+    found = softmax_wrt_x(grad, out, dim)
     return found if found.dtype is input_dtype else found.to(input_dtype)
 
 

@@ -86,7 +86,7 @@ def cross_entropy(
     if label_smoothing == 0.0:
         return loss
     # The uniform part of the target: Σ over all classes of −w log p / C, averaged over the same weights as the rest.
-    classes = input.shape[axis]
+    classes = max(input.shape[axis], 1)  # without any, nothing is divided among them
     per_class = log_p if weight is None else log_p * _along(weight, axis, input.ndim)
     ignored = target == ignore_index
     smooth = -per_class.sum(axis).masked_fill(ignored, 0.0)
@@ -94,7 +94,7 @@ def cross_entropy(
         smooth = smooth.sum() / _total_weight(target.data, _plain(weight), ignore_index, log_p.data)
     elif reduction == "sum":
         smooth = smooth.sum()
-    smoothed: CustomTensor = loss * (1 - label_smoothing) + smooth * (label_smoothing / max(classes, 1))
+    smoothed: CustomTensor = loss * (1 - label_smoothing) + smooth * (label_smoothing / classes)
     return smoothed
 
 
@@ -120,9 +120,9 @@ def _of_probabilities(
         )
     axis = _class_axis("cross_entropy", input)
     _check_class_weight("cross_entropy", input, weight, axis)
-    classes = input.shape[axis]
+    classes = max(input.shape[axis], 1)  # without any, nothing is divided among them
     if label_smoothing > 0.0:
-        target = target * (1 - label_smoothing) + label_smoothing / max(classes, 1)
+        target = target * (1 - label_smoothing) + label_smoothing / classes
     terms = input.log_softmax(axis) * target
     if weight is not None:
         terms = terms * _along(weight, axis, input.ndim)
@@ -131,8 +131,7 @@ def _of_probabilities(
         return result
     total: CustomTensor = -terms.sum()
     # As in PyTorch the mean divides by the number of targets here, not by their weights; without classes there is none.
-    targets = input.numel() // max(classes, 1)
-    return total / targets if reduction == "mean" else total
+    return total / (input.numel() // classes) if reduction == "mean" else total
 
 
 @composite(names="nn.functional.nll_loss")
