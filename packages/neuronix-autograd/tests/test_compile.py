@@ -5,6 +5,7 @@ The engine alone, with backends that need no compiler; models, optimizers and In
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
@@ -498,3 +499,191 @@ def test_changed_tensors_that_share_memory_are_refused() -> None:
 
     na.compile(descend, state=(a, b), backend="eager")()
     assert_close(halves, torch.tensor([-2.0, -2.0, 2.0, 2.0]))
+
+
+class Held:
+    """State of any kind, under names."""
+
+    def __init__(self, **values: Any) -> None:
+        self.__dict__.update(values)
+
+    def compile_state(self) -> Any:
+        yield self.__dict__, True, type(self)
+
+
+def nested() -> Held:
+    w = leaf(3)
+    return Held(
+        w=w,
+        tied=w,
+        mean=batch(3, seed=1),
+        rate=0.5,
+        pair=(0.25, 2.0),
+        sizes=[1, 2],
+        table={"a": {"b": [3]}},
+        names={"x"},
+        hooks={},
+        label="l",
+        spare="s",
+    )
+
+
+def value_of(held: Any) -> Any:
+    """Something that depends on everything in it."""
+    count = sum(held.sizes) + held.table["a"]["b"][0] + len(held.names) + len(held.hooks) + len(held.label)
+    factor = held.rate * held.pair[0] * held.pair[1] * count
+    return (held.w * held.tied * held.mean * factor * (2 if held.w.requires_grad else 3)).sum()
+
+
+# What may change between two calls, and whether the same graph serves (the tensors are other ones, the rest is equal).
+CHANGES: dict[str, tuple[Any, bool]] = {
+    "nothing": (lambda held: None, True),
+    "values": (lambda held: held.mean.mul_(2), True),
+    "another tensor": (lambda held: setattr(held, "mean", held.mean * 3), True),
+    "data": (lambda held: setattr(held.w, "data", held.w.data + 1), True),
+    "a number": (lambda held: setattr(held, "rate", 0.75), True),
+    "an equal constant": (lambda held: setattr(held, "label", "lab"[:1]), True),
+    "numbers in a tuple": (lambda held: setattr(held, "pair", (0.3, 4.0)), True),
+    "fewer numbers": (lambda held: (setattr(held, "pair", (0.3, 4.0, 1.0)), setattr(held, "rate", 0.1)), False),
+    "a number is zero": (lambda held: setattr(held, "rate", 0.0), False),
+    "a number is a tensor": (lambda held: setattr(held, "rate", torch.tensor(0.5)), False),
+    "a list": (lambda held: held.sizes.append(4), False),
+    "an item of a list": (lambda held: held.sizes.__setitem__(0, 7), False),
+    "a list within": (lambda held: held.table["a"]["b"].__setitem__(0, 9), False),
+    "a dict within": (lambda held: held.table.__setitem__("a", {"b": [5]}), False),
+    "a set": (lambda held: held.names.add("y"), False),
+    "an empty dict": (lambda held: held.hooks.__setitem__(1, "h"), False),
+    "a string": (lambda held: setattr(held, "label", "longer"), False),
+    "untied": (lambda held: setattr(held, "tied", leaf(3, seed=5)), False),
+    "tied": (lambda held: setattr(held, "mean", held.w.data), False),
+    "one number for all": (lambda held: setattr(held, "mean", held.mean[:1].clone()), False),
+    "resized in place": (lambda held: held.mean.resize_(1), False),
+    "another dtype": (lambda held: setattr(held, "mean", held.mean.float()), False),
+    "a gradient": (lambda held: setattr(held.w, "grad", torch.ones_like(held.w.data)), False),
+    "requires_grad": (lambda held: held.w.requires_grad_(False), False),
+    "a new name": (lambda held: setattr(held, "more", 1), False),
+    "another name": (lambda held: held.__dict__.__setitem__("moved", held.__dict__.pop("spare")), False),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_has_changed_since_the_last_call_is_seen(change: str) -> None:
+    """Each call is compared with the one before, and where that doesn't tell, with all others."""
+    held, plain = nested(), nested()
+    apply, same_graph = CHANGES[change]
+    run = na.compile(lambda: value_of(held), state=held, backend="eager")
+
+    def compared() -> None:
+        for _ in range(4):
+            assert_close(run().data, value_of(plain).data, rtol=1e-14, atol=0)
+
+    compared()
+    traces = repr(run)
+    for each in (held, plain):
+        apply(each)
+    compared()
+    assert (repr(run) == traces) == same_graph
+
+
+def test_arguments_may_be_others_at_each_call() -> None:
+    w = leaf(3)
+    run = na.compile(lambda x, y, scale: (w * x * y * scale).sum(), state=w, backend="eager")
+    for turn in range(6):
+        x, y = batch(3, seed=turn), tensor(batch(3, seed=turn + 10))
+        assert run(x, y, 1.5 + turn).item() == pytest.approx(
+            float((w.data * x * y.data).sum()) * (1.5 + turn), rel=1e-13
+        )
+        assert run(x, x, 1.5 + turn).item() == pytest.approx(float((w.data * x * x).sum()) * (1.5 + turn), rel=1e-13)
+    for _ in range(4):
+        x = batch(3, seed=30)
+        assert run(x, x, 2.0).item() == pytest.approx(float((w.data * x * x).sum()) * 2, rel=1e-13)
+
+
+def test_a_compiled_step_keeps_no_argument_and_no_gradient() -> None:
+    w = leaf(3)
+
+    def step(x: torch.Tensor) -> None:
+        w.grad = None
+        (w * x).sum().backward()
+
+    run, references = na.compile(step, state=w, backend="eager"), []
+    for turn in range(4):
+        x = batch(3, seed=turn)
+        run(x)
+        references += [weakref.ref(x), weakref.ref(w.grad)]  # type: ignore[arg-type]
+    w.grad = None
+    del x
+    assert [reference() for reference in references] == [None] * len(references)
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_an_update_between_two_passes(backend: str) -> None:
+    """Passes, update, passes, update, with views that are read after what they show has changed."""
+
+    def players(compiled: bool) -> tuple[Any, list[CustomTensor], list[torch.Tensor]]:
+        first, second = leaf(3, 3), leaf(3, 3, seed=1)
+        means = [torch.zeros(3, dtype=torch.float64), torch.zeros(3, 3, dtype=torch.float64)]
+
+        def step(x: torch.Tensor) -> CustomTensor:
+            first.grad = second.grad = None
+            row, transposed = first.data[0], second.data.T  # views, which are read after the updates
+            hidden = (x @ first).tanh()
+            means[0].mul_(0.9).add_(hidden.data.mean(0))  # changed before the last gradient
+            (hidden @ second).square().sum().backward()
+            first.data.sub_(0.1 * first.grad)
+            loss = ((x @ first + row) @ second).square().mean()
+            loss.backward()
+            gradient = second.grad.T  # a view of what the passes have made
+            means[1].lerp_(gradient, 0.1)
+            second.data.sub_(0.1 * gradient.T + 0.01 * transposed.T)
+            row.mul_(0.5)
+            return loss + row.sum() + transposed.sum()
+
+        run = na.compile(step, state=(first, second, means), backend=backend) if compiled else step
+        return run, [first, second], means
+
+    (run, ours, means), (plain, theirs, their_means) = players(True), players(False)
+    for turn in range(4):
+        x = batch(4, 3, seed=turn)
+        assert_close(run(x).data, plain(x).data, rtol=1e-12, atol=1e-12)
+        for mine, wanted in zip(ours, theirs, strict=True):
+            assert_close(mine.data, wanted.data, rtol=1e-12, atol=1e-12)
+            assert_close(mine.grad, wanted.grad, rtol=1e-12, atol=1e-12)
+        assert_close(means, their_means, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("order", ["read, write", "write, read", "rest writes", "view", "drawn"])
+def test_single_numbers_are_read_and_changed_in_the_steps_order(order: str, backend: str) -> None:
+    def made() -> tuple[Any, torch.Tensor, torch.Tensor]:
+        count, x = torch.tensor(2.0, dtype=torch.float64), batch(3, seed=1)
+
+        def step() -> torch.Tensor:
+            if order == "read, write":
+                y = x * count
+                count.add_(1)
+                return y * (1 / count)
+            if order == "write, read":
+                count.add_(1)
+                return x * count / (1 - 0.5**count)
+            if order == "rest writes":
+                count.copy_(x.mean() * count)
+                return x * (count * 2)
+            if order == "view":
+                alias = count.view(1)[0]
+                y = x * alias
+                count.mul_(3)
+                return y + x * (alias * 2)
+            return torch.rand(3, dtype=torch.float64) * x * torch.rand_like(count)
+
+        return step, count, x
+
+    step, count, _ = made()
+    plain, expected, _ = made()
+    run = na.compile(step, state=count, backend=backend)
+    for turn in range(3):
+        torch.manual_seed(turn)
+        received = run()
+        torch.manual_seed(turn)
+        assert_close(received, plain(), rtol=1e-14, atol=0)
+        assert_close(count, expected, rtol=1e-14, atol=0)

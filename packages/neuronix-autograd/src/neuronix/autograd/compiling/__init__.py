@@ -12,9 +12,11 @@ In reading order:
 
 * ``step.py``: what a user calls; which graph serves which call.
 * ``places.py``: where the tensors of arguments and state are, and what else a graph depends on.
+* ``pattern.py``: whether a call finds what the one before has found.
 * ``tracing.py``: one tracing, with stand-ins in the tensors' places; what the step has changed.
 * ``program.py``: what comes of it, and how it runs.
 * ``passes.py``: what is done to a graph before it is compiled.
+* ``parts.py``: which operations are compiled together.
 * ``labels.py``: where each array operation came from, and the graph as text.
 * ``reasons.py``: why a step can't be traced, in words.
 """

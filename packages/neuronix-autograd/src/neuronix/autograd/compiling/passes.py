@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["arguments_to_write", "compiled_in_two", "drop_copies_of_gradients", "lift_constants", "written"]
+__all__ = [
+    "arguments_to_write",
+    "drop_copies_of_gradients",
+    "is_view",
+    "lift_constants",
+    "owner",
+    "shares_with",
+    "written",
+]
 
 
 def lift_constants(graph: Any) -> list[Tensor]:
@@ -53,10 +61,12 @@ def drop_copies_of_gradients(graph: Any) -> None:
         own = (
             empty.target is torch.ops.aten.empty_like.default
             and list(empty.users) == [copy]
-            and _makes_new_memory(gradient)
+            and gradient.op == "call_function"
+            and owner(gradient) is gradient
             and gradient not in output.all_input_nodes
-            and not any(_may_alias(user) for user in (*gradient.users, *copy.users) if user is not copy)
+            and not any(is_view(user) for user in (*gradient.users, *copy.users))
             and changed.isdisjoint({gradient})
+            and (len(gradient.users) == 1 or not any(written(user) for user in copy.users))
             and gradient.meta["val"].stride() == copy.meta["val"].stride()
             and gradient.meta["val"].dtype == copy.meta["val"].dtype
         )
@@ -70,97 +80,48 @@ def arguments_to_write(schema: Any, args: Sequence[Any], kwargs: Mapping[str, An
     """Of an ATen overload's arguments those whose memory it changes, each of a list by itself."""
     if schema is None or not schema.is_mutable:
         return
-    arguments = [*zip(schema.arguments, args, strict=False)]
-    arguments += [(argument, kwargs[argument.name]) for argument in schema.arguments if argument.name in kwargs]
-    for argument, value in arguments:
+    for argument, value in _arguments(schema, args, kwargs):
         if argument.alias_info is not None and argument.alias_info.is_write:
             yield from value if isinstance(value, (list, tuple)) else (value,)
 
 
 def written(node: Any) -> list[Any]:
-    """The inputs or constants whose memory an operation changes."""
-    found: list[Any] = []
-    for root in arguments_to_write(getattr(node.target, "_schema", None), node.args, node.kwargs):
-        while root.op == "call_function" and (_may_alias(root) or written(root)):
-            root = root.args[0]
-        found.append(root)
-    return found
+    """The inputs, constants or results whose memory an operation changes."""
+    changed = arguments_to_write(getattr(node.target, "_schema", None), node.args, node.kwargs)
+    return [owner(value) for value in changed if value is not None]
 
 
-def _may_alias(node: Any) -> bool:
-    """Whether an operation's result is a view."""
+def owner(node: Any) -> Any:
+    """Whose memory a node's value is: that of an operation which made it anew, of an input or of a constant."""
+    while (shared := shares_with(node)) is not None:
+        node = shared
+    return node
+
+
+def shares_with(node: Any) -> Any:
+    """The input of an operation whose memory its result is, ``None`` if it is new: that of a view or in place."""
+    result = 0
+    if node.target is operator.getitem:  # one of several results, or of a list of results
+        node, result = node.args
     schema = getattr(node.target, "_schema", None)
-    if schema is None:
-        return bool(node.op == "call_function")
-    return any(value.alias_info is not None and not value.alias_info.is_write for value in schema.returns)
+    if schema is None or not schema.returns:
+        return None
+    returned = schema.returns[result if len(schema.returns) > 1 else 0].alias_info
+    if returned is None:
+        return None
+    for argument, value in _arguments(schema, node.args, node.kwargs):
+        if argument.alias_info is not None and argument.alias_info.before_set & returned.before_set:
+            return value
+    return None
 
 
-def _makes_new_memory(node: Any) -> bool:
-    schema = getattr(node.target, "_schema", None)
-    if schema is None:  # one result of several
-        return bool(node.target is operator.getitem and _makes_new_memory(node.args[0]))
-    return all(value.alias_info is None for value in schema.returns)
+def is_view(node: Any) -> bool:
+    """Whether a node's value lies in the memory of an input that the operation doesn't change."""
+    operation = node.args[0] if node.target is operator.getitem else node
+    return shares_with(node) is not None and not written(operation)
 
 
-def compiled_in_two(graph: Any, inputs: Sequence[Tensor], backend: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile what is computed of single numbers by itself, before everything else.
-
-    An optimizer computes a few numbers a parameter, as 1 - βᵗ.  Inductor would put that into the loop over the
-    parameter's entries, where a power costs more than all the rest.
-    """
-    numbers, rest, used, passed = _split(graph)
-    compiled_rest: Callable[..., Any] = backend(
-        rest, [*inputs, *(torch.zeros((), dtype=node.meta["val"].dtype) for node in passed)]
-    )
-    if not passed:
-        return compiled_rest
-    compiled_numbers = backend(numbers, [inputs[position] for position in used])
-
-    def run(*inputs: Tensor) -> Any:
-        return compiled_rest(*inputs, *compiled_numbers(*[inputs[position] for position in used]))
-
-    return run
-
-
-def _split(graph: Any) -> tuple[Any, Any, list[int], list[Any]]:
-    """Copies of a graph's part for single numbers and of the rest; the first part's inputs, and what it passes on."""
-    nodes = list(graph.graph.nodes)
-    placeholders = [node for node in nodes if node.op == "placeholder"]
-    single: set[Any] = set()
-    for node in nodes:
-        of_numbers = node.op == "placeholder" or (
-            node.op == "call_function" and single.issuperset(node.all_input_nodes)
-        )
-        if of_numbers and (node.all_input_nodes or node.op == "placeholder") and _is_number(node):
-            single.add(node)
-    changed = {root for node in single for root in written(node)}
-    if any(user not in single for root in changed for user in root.users):
-        single = set()  # the rest reads a number that is changed: the order counts
-    passed = [
-        node
-        for node in nodes
-        if node in single and node.op != "placeholder" and any(user not in single for user in node.users)
-    ]
-    if not passed:
-        single = set()  # nothing depends on them, but they may be changed in place: a count of batches
-    used = [n for n, node in enumerate(placeholders) if node in single and any(user in single for user in node.users)]
-    numbers, rest = torch.fx.Graph(), torch.fx.Graph()
-    inside: dict[Any, Any] = {placeholders[n]: numbers.node_copy(placeholders[n]) for n in used}
-    outside: dict[Any, Any] = {node: rest.node_copy(node) for node in placeholders}
-    for node in passed:
-        outside[node] = rest.placeholder(f"number_{node.name}")
-        outside[node].meta.update(node.meta)
-    for node in nodes:
-        if node.op == "placeholder":
-            continue
-        if node in single:
-            inside[node] = numbers.node_copy(node, inside.__getitem__)
-        else:
-            outside[node] = rest.node_copy(node, outside.__getitem__)
-    numbers.output([inside[node] for node in passed])
-    return torch.fx.GraphModule({}, numbers), torch.fx.GraphModule({}, rest), used, passed
-
-
-def _is_number(node: Any) -> bool:
-    value = node.meta.get("val")
-    return isinstance(value, Tensor) and value.ndim == 0 and value.device.type == "cpu"
+def _arguments(schema: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """What is given for an overload's arguments."""
+    arguments = [*zip(schema.arguments, args, strict=False)]
+    return arguments + [(argument, kwargs[argument.name]) for argument in schema.arguments if argument.name in kwargs]

@@ -11,7 +11,18 @@ from torch import Tensor
 from neuronix.autograd.errors import CompileError
 from neuronix.autograd.tensor import CustomTensor
 
-__all__ = ["Numbers", "Place", "Places", "check_memory", "flatten_state", "is_custom"]
+__all__ = [
+    "Held",
+    "Numbers",
+    "Place",
+    "Places",
+    "check_memory",
+    "flatten_state",
+    "inputs_of",
+    "is_custom",
+    "metadata",
+    "traits",
+]
 
 Held = tuple[dict[Any, Any], bool, Any]
 """What ``compile_state()`` yields: a dict, whether floats in it are inputs, and what the graph depends on beside."""
@@ -83,13 +94,13 @@ class Place(NamedTuple):
     """Something in a dict that the graph takes as input.
 
     Attributes:
-        values: The dict.
+        number: Which dict.
         name: Its name there.
         value: What stands there.
         inputs: Positions among the tensors; of a `CustomTensor` its values and, if there is one, its gradient.
     """
 
-    values: dict[Any, Any]
+    number: int
     name: Any
     value: Any
     inputs: tuple[int, ...]
@@ -104,88 +115,87 @@ class Places:
         guards: The part of the key that isn't in the dicts.
         tensors: The tensors, each once.
         customs: The `CustomTensor`s among the values.
+        places: Where the inputs are.
     """
 
     def __init__(self, held: Sequence[Held], numbers: Numbers) -> None:
         self.held = held
-        self.key: list[Any] = []
         self.tensors: list[Tensor] = []
-        self._found: list[tuple[dict[Any, Any], Any, Any, list[int]]] = []
         self.customs: list[CustomTensor] = []
-        self._numbers = numbers
-        self._positions: dict[int, int] = {}
+        self.places: list[Place] = []
         self.guards = [_guard(guard) for _, _, guard in held]
-        self.key += self.guards
+        self.key: list[Any] = [*self.guards]
+        positions: dict[int, int] = {}
         for number, (values, numbers_are_inputs, _) in enumerate(held):
             for name, value in values.items():
-                # Nearly all attributes of a layer are plain, or are its hooks, of which there are none.  This loop is
-                # run at each call: it is what a compiled step costs in Python.
                 kind = type(value)
-                if kind in _PLAIN:
-                    self.key += (name, kind, value)
+                if kind in _PLAIN or (kind is dict and not value):  # nearly all attributes of a layer
+                    self.key += (name, kind, value if kind is not dict else None)
                     continue
-                if kind is dict and not value:
-                    self.key += (name, kind)
+                tensors = inputs_of(value, (number, name) if numbers_are_inputs else None, numbers)
+                if tensors is None:
+                    self.key += (name, _guard(value))
                     continue
-                self.key.append(name)
-                inputs = self._inputs(value, (number, name) if numbers_are_inputs else None)
-                if inputs is None:
-                    self.key.append(_guard(value))
-                else:
-                    self._found.append((values, name, value, inputs))
-
-    @property
-    def places(self) -> list[Place]:
-        """Where the inputs are."""
-        return [Place(values, name, value, tuple(inputs)) for values, name, value, inputs in self._found]
-
-    def state_positions(self) -> dict[int, int]:
-        """Positions of the state's tensors by identity."""
-        arguments = self.held[0][0]
-        places = [place for place in self.places if place.values is not arguments]
-        return {id(self.tensors[position]): position for place in places for position in place.inputs}
-
-    def _inputs(self, value: Any, number: tuple[int, Any] | None) -> list[int] | None:
-        """The inputs that a value becomes, ``None`` for a constant; ``number`` is what a float is known by."""
-        if isinstance(value, CustomTensor):
-            inputs = [self._add(value._data)]
-            if value._grad is not None:
-                inputs.append(self._add(value._grad))
-            hooks = tuple(value._hooks) if value._hooks else None
-            self.key.append((value._requires_grad, value._node is None, len(inputs), hooks))
-            self.customs.append(value)
-            return inputs
-        if isinstance(value, Tensor):
-            return [self._add(value)]
-        # A number that is zero turns something off (weight decay, momentum): then the graph is another one.  Not so a
-        # learning rate, with which a schedule may begin or end.
-        if number and isinstance(value, float) and (value or number[1] == "lr"):
-            return [self._add_number(number, value)]
-        if number and type(value) is tuple and value and all(isinstance(item, float) and item for item in value):
-            return [self._add_number((*number, n), item) for n, item in enumerate(value)]
-        return None
-
-    def _add(self, tensor: Tensor) -> int:
-        position = self._positions.setdefault(id(tensor), len(self.tensors))
-        if position == len(self.tensors):
+                inputs = tuple(positions.setdefault(id(tensor), len(positions)) for tensor in tensors)
+                for position, tensor in zip(inputs, tensors, strict=True):
+                    if position == len(self.tensors):  # not met before
+                        self.tensors.append(tensor)
+                self.places.append(Place(number, name, value, inputs))
+                self.key += (name, inputs)  # an earlier position: tied
+                if isinstance(value, CustomTensor):
+                    self.customs.append(value)
+                    self.key.append(traits(value))
+        for tensor in self.tensors:
             if tensor.layout is not torch.strided:
                 raise CompileError(
                     f"compile: a tensor of shape {tuple(tensor.shape)} among the arguments or in the state has the "
                     f"layout {tensor.layout}, which can't be traced",
                     hint="make it dense, with .to_dense(), or don't compile this step",
                 )
-            self.tensors.append(tensor)
-            self.key.append((tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor.requires_grad))
-        else:
-            self.key.append(position)  # met before: tied
-        return position
+        self.key += metadata(self.tensors)
 
-    def _add_number(self, place: Any, value: float) -> int:
-        """A number as a tensor, which is made anew only when it has changed."""
-        known = self._numbers.get(place)
-        if known is None or known[0] != value:
-            known = self._numbers[place] = (value, torch.tensor(value, dtype=torch.float64))
-        return self._add(known[1])
+    def state_positions(self) -> dict[int, int]:
+        """Positions of the state's tensors by identity."""
+        places = [place for place in self.places if place.number > 0]
+        return {id(self.tensors[position]): position for place in places for position in place.inputs}
+
+
+def inputs_of(value: Any, place: tuple[int, Any] | None, numbers: Numbers) -> list[Tensor] | None:
+    """The tensors that a value becomes, ``None`` for a constant.
+
+    Args:
+        value: A `CustomTensor` (its values and, if there is one, its gradient), a tensor, or anything else.
+        place: What a number is known by; ``None`` if numbers are constants here.
+        numbers: The tensors of numbers; one is made anew only when the number has changed.
+    """
+    if isinstance(value, CustomTensor):
+        return [value._data] if value._grad is None else [value._data, value._grad]
+    if isinstance(value, Tensor):
+        return [value]
+    # A number that is zero turns something off (weight decay, momentum): then the graph is another one.  Not so a
+    # learning rate, with which a schedule may begin or end.
+    if place and isinstance(value, float) and (value or place[1] == "lr"):
+        return [_number(value, place, numbers)]
+    if place and type(value) is tuple and value and all(isinstance(item, float) and item for item in value):
+        return [_number(item, (*place, n), numbers) for n, item in enumerate(value)]
+    return None
+
+
+def _number(value: float, place: Any, numbers: Numbers) -> Tensor:
+    known = numbers.get(place)
+    if known is None or known[0] != value:
+        known = numbers[place] = (value, torch.tensor(value, dtype=torch.float64))
+    return known[1]
+
+
+def traits(x: CustomTensor) -> Any:
+    """What a graph depends on in a `CustomTensor` beside its tensors."""
+    return x._requires_grad, x._node is None, x._grad is None, tuple(x._hooks) if x._hooks else None
+
+
+def metadata(tensors: Sequence[Tensor]) -> list[Any]:
+    """What a graph depends on in each tensor beside its entries."""
+    return [(tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor.requires_grad) for tensor in tensors]
 
 
 def _guard(value: Any) -> Any:
@@ -194,6 +204,8 @@ def _guard(value: Any) -> Any:
         return tuple((name, _guard(item)) for name, item in value.items())
     if isinstance(value, (list, tuple)):
         return (type(value), *map(_guard, value))
+    if isinstance(value, (set, frozenset)):
+        return type(value), frozenset(map(_guard, value))
     if isinstance(value, (int, float, str)):
         return type(value), value
     if value.__hash__ is None or isinstance(value, (Tensor, CustomTensor)):  # whose == compares their elements

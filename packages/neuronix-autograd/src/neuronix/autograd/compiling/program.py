@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from neuronix.autograd.compiling import passes
-from neuronix.autograd.compiling.places import Places
-from neuronix.autograd.tensor import new_result
+from neuronix.autograd.compiling.places import Held, Places
+from neuronix.autograd.tensor import CustomTensor, new_result
 
 __all__ = ["Program", "Write"]
 
@@ -70,9 +70,14 @@ class Program:
                 self.constants[number] = tensor
         self.tensors = []
 
-    def run(self, places: Places) -> Any:
-        """Run the compiled graph on the tensors of ``places``, and leave everything where the step would have."""
-        tensors = places.tensors
+    def run(self, held: Sequence[Held], tensors: Sequence[Tensor], customs: Sequence[CustomTensor]) -> Any:
+        """Run the compiled graph, and leave everything where the step would have.
+
+        Args:
+            held: The dicts of arguments and state.
+            tensors: The tensors in them, each once.
+            customs: The `CustomTensor`s in them.
+        """
         inputs = [tensors[p] if p >= 0 else self.constants[n] for n, p in enumerate(self.inputs)]
         with torch.no_grad():
             outputs = self.function(*inputs)
@@ -81,11 +86,11 @@ class Program:
         for kind, target, name, output in self.writes:
             value: Any = None if output is None else outputs[output]
             if kind == "grad":
-                places.customs[target]._grad = value
+                customs[target]._grad = value
             elif kind == "data":
-                places.customs[target]._data = value
+                customs[target]._data = value
             else:
-                places.held[target][0][name] = value
+                held[target][0][name] = value
         leaves: list[Any] = []
         for kind, value in self.kept:
             if kind == "constant":

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from neuronix.autograd.compiling import passes
 from neuronix.autograd.compiling.labels import as_text
+from neuronix.autograd.compiling.parts import compiled_in_parts
+from neuronix.autograd.compiling.pattern import Pattern
 from neuronix.autograd.compiling.places import Held, Numbers, Places, check_memory, flatten_state, is_custom
 from neuronix.autograd.compiling.program import Program
 from neuronix.autograd.errors import CompileError
@@ -49,7 +50,8 @@ def compile(
         state: Everything that the step reads or changes beside its arguments, in any nesting: `CustomTensor`s, torch
             tensors and objects that list what they hold (modules and optimizers do; see Notes).
         backend: What compiles the graph: a name that ``torch.compile`` knows (``"inductor"``, ``"aot_eager"``,
-            ``"eager"``), or a function of a ``torch.fx.GraphModule`` and a list of example inputs.
+            ``"eager"``), or a function of a ``torch.fx.GraphModule`` and a list of example inputs, which is called
+            for each part of a graph: numbers, passes, update.
         options: Settings of ``torch._inductor.config``, beside those that make the step equal to the eager one.
 
     Returns:
@@ -108,6 +110,7 @@ class CompiledStep(Generic[P, R]):
         self._numbers: Numbers = {}
         self._with_constants: set[Any] = set()  # structures of arguments whose floats can't be inputs
         self._last: Program | None = None
+        self._pattern: tuple[Any, Pattern, Program] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Take the step."""
@@ -118,12 +121,19 @@ class CompiledStep(Generic[P, R]):
                     f"compile: an argument of shape {leaf.shape} is an array of NumPy, and would be a constant",
                     hint="give torch.from_numpy(array)",
                 )
-        places = self._places(leaves, structure)
-        program = self._programs.get(self._key(structure, places))
-        if program is None:
-            program, places = self._add_program(leaves, structure, places)
+        context = structure, is_grad_enabled(), uses_rules_only(), torch.get_default_dtype()
+        held = self._held(leaves, structure)
+        if self._pattern is not None:
+            its_context, pattern, program = self._pattern
+            if context == its_context and (found := pattern.match(held, self._numbers)) is not None:
+                return program.run(held, *found)  # type: ignore[no-any-return]
+        places = Places(held, self._numbers)
+        known = self._programs.get((context, tuple(places.key)))
+        program, places = (known, places) if known is not None else self._add_program(leaves, structure, context, held)
+        # Where two graphs take turns a pattern would be of no use.
+        self._pattern = (context, Pattern(places), program) if program is self._last else None
         self._last = program
-        return program.run(places)  # type: ignore[no-any-return]
+        return program.run(places.held, places.tensors, places.customs)  # type: ignore[no-any-return]
 
     def graph_text(self) -> str:
         """The graph of the last call as text: each array operation, and beside it what it came from.
@@ -143,24 +153,27 @@ class CompiledStep(Generic[P, R]):
         backend = self.backend if isinstance(self.backend, str) else getattr(self.backend, "__name__", "a function")
         return f"<compiled {name}, backend {backend}, {len(self._programs)} traces, {self.compilations} compilations>"
 
-    def _places(self, leaves: Sequence[Any], structure: Any) -> Places:
-        """Where everything is now."""
+    def _held(self, leaves: Sequence[Any], structure: Any) -> list[Held]:
+        """Everything that can be an input."""
         numbers_are_inputs = structure not in self._with_constants
         held: list[Held] = [(dict(enumerate(leaves)), numbers_are_inputs, None), (self._loose, False, None)]
         for thing in self._objects:
             held += thing.compile_state()
-        return Places(held, self._numbers)
+        return held
+
+    def _places(self, leaves: Sequence[Any], structure: Any) -> Places:
+        """Where everything is now."""
+        return Places(self._held(leaves, structure), self._numbers)
 
     def _guards(self, leaves: Sequence[Any], structure: Any) -> tuple[Any, ...]:
         """What the graph depends on beside tensors, as each object of the state says it."""
         return tuple(self._places(leaves, structure).guards)
 
-    def _key(self, structure: Any, places: Places) -> Any:
-        return (structure, is_grad_enabled(), uses_rules_only(), torch.get_default_dtype(), tuple(places.key))
-
-    def _add_program(self, leaves: Sequence[Any], structure: Any, places: Places) -> tuple[Program, Places]:
+    def _add_program(
+        self, leaves: Sequence[Any], structure: Any, context: Any, held: Sequence[Held]
+    ) -> tuple[Program, Places]:
         """Trace the step for arguments and state as they are now, and compile what is new."""
-        were_empty = [values for values, _, _ in places.held if not values]
+        were_empty = [values for values, _, _ in held if not values]
         try:
             for thing in self._objects:
                 if hasattr(thing, "initialize_state"):
@@ -183,7 +196,7 @@ class CompiledStep(Generic[P, R]):
                 values.clear()
         places = self._places(leaves, structure)
         program.bind(places)
-        self._programs[self._key(structure, places)] = program
+        self._programs[context, tuple(places.key)] = program
         return program, places
 
     def _traced(self, leaves: Sequence[Any], structure: Any) -> Program:
@@ -220,7 +233,7 @@ class CompiledStep(Generic[P, R]):
             # than it gains in a training step; and its own random numbers would differ from the eager step's.
             settings = {"layout_optimization": False, "fallback_random": True, "size_asserts": False, **self.options}
             with torch.no_grad(), config.patch(settings):
-                self._compiled[key] = passes.compiled_in_two(program.graph, inputs, backend)
+                self._compiled[key] = compiled_in_parts(program.graph, inputs, backend)
             self.compilations += 1
         return self._compiled[key]
 

@@ -116,7 +116,8 @@ class _Tracing:
                     place.value._data = tensors[0]
                     place.value._grad = tensors[1] if len(tensors) > 1 else None
                 else:
-                    place.values[place.name] = tuple(tensors) if isinstance(place.value, tuple) else tensors[0]
+                    values, _, _ = self.places.held[place.number]
+                    values[place.name] = tuple(tensors) if isinstance(place.value, tuple) else tensors[0]
             self.before = {id(values): dict(values) for values, _, _ in self.places.held}
             yield
         finally:
@@ -229,9 +230,8 @@ def _attributes(x: Any) -> Any:
 
 def _name_inputs(graph: Any, places: Places) -> list[int]:
     """Name a graph's inputs after their places and drop those without use; return the positions of the others."""
-    arguments = places.held[0][0]
     names = {
-        position: _input_name(place, n, "argument" if place.values is arguments else "tensor")
+        position: _input_name(place, n, "argument" if place.number == 0 else "tensor")
         for place in places.places[::-1]  # a tied tensor is called as where it was met first
         for n, position in enumerate(place.inputs)
     }
