@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 import torch
 from operator_columns import LEFT_OUT, Column, Reverse, operators
-from operator_worlds import BadInput, Forward, InPlace, Vectorized
+from operator_worlds import BadInput, Forward, InPlace, Memory, Vectorized
 from torch.testing._internal.opinfo.core import OpInfo
 
 from neuronix.autograd import testing
@@ -58,6 +58,7 @@ COLUMNS: dict[str, Column] = {
         Reverse(2, torch.complex128),
         InPlace(),
         BadInput(),
+        Memory(),
     )
 }
 

@@ -1,4 +1,4 @@
-"""Beyond gradients: forward mode, torch.vmap, changes in place and bad input, operator by operator."""
+"""Beyond gradients: forward mode, torch.vmap, changes in place, bad input and memory, operator by operator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.testing._internal.opinfo.core import OpInfo, SampleInput
 from torch.utils._pytree import tree_flatten, tree_map
 
-from neuronix.autograd import AutogradGraph, CustomTensor, grad, jvp
+from neuronix.autograd import AutogradGraph, CustomTensor, grad, jvp, saved_tensors_hooks
 from neuronix.autograd.errors import NeuronixError
 
 
@@ -266,3 +266,44 @@ class BadInput(Column):
             if any(x.grad is not None for x in leaves):
                 raise AssertionError("a gradient after the error")
             kept.sum().backward()  # the graph still works
+
+
+class Memory(Column):
+    """Bytes of what is saved for the backward pass, against those that torch saves."""
+
+    name = "memory"
+    heading = "memory"
+    about = "the bytes that are kept for the backward pass, arguments and results among them: no more than in PyTorch"
+
+    def applies(self, info: OpInfo) -> bool:
+        return True
+
+    def kept(
+        self, info: OpInfo, sample: SampleInput, leaf: Callable[[Tensor], Any], hooks: Callable[..., Any]
+    ) -> int | None:
+        """How many bytes hold the saved tensors; ``None`` if nothing is differentiable."""
+        saved: list[Tensor] = []
+
+        def pack(value: Tensor) -> Tensor:
+            saved.append(value)
+            return value
+
+        torch.manual_seed(0)
+        with hooks(pack, lambda value: value):
+            outputs, _ = call(info, sample, leaf)
+        if not any(x.requires_grad for x in outputs):
+            return None
+        memories = [value.untyped_storage() for value in saved if value.layout is torch.strided]
+        return sum({memory.data_ptr(): memory.nbytes() for memory in memories}.values())
+
+    def reference(self, info: OpInfo, sample: SampleInput) -> int | None:
+        try:
+            return self.kept(info, sample, Tensor.requires_grad_, torch.autograd.graph.saved_tensors_hooks)
+        except RuntimeError:
+            return None
+
+    def compare(self, info: OpInfo, sample: SampleInput, expected: int) -> None:
+        with AutogradGraph():
+            received = self.kept(info, sample, tracked, saved_tensors_hooks)
+        if received is None or received > expected:
+            raise AssertionError(f"{received} bytes are kept; in PyTorch {expected}")

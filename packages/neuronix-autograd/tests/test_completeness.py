@@ -347,6 +347,7 @@ ROWS: dict[str, Row] = {
     "reductions.count_nonzero": ("x", torch.count_nonzero),
     # linear algebra
     "linalg._cross": ("xy", lambda x, y: torch.linalg.cross(x, y, dim=0)),
+    "linalg.cross_": ("xb", lambda x, b: torch.linalg.cross(x, b[:, None], dim=0)),
     "linalg.matmul_": ("tr", torch.matmul),
     "linalg.matmul": ("xv", torch.matmul),
     "linalg.regrouped": ("tr", lambda t, r: torch.matmul(t.unsqueeze(1), r.unsqueeze(1))),

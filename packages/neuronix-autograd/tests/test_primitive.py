@@ -115,6 +115,71 @@ def test_several_results(used: tuple[int, ...]) -> None:
     assert_close(x.grad, expected)
 
 
+@primitive(results="values places")
+def smallest_two(x: Tensor) -> tuple[Tensor, Tensor]:
+    values, places = torch.topk(x, 2, largest=False)
+    return values, places
+
+
+@smallest_two.vjp("x")
+def smallest_two_wrt_x(grad: list[Tensor], places: Tensor, x: Shape) -> Tensor:
+    return grad[0].new_zeros(x).scatter_add(0, places, grad[0])
+
+
+def test_a_rule_names_one_of_several_results_and_nothing_else_is_kept() -> None:
+    x = tensor([3.0, 1.0, 2.0], requires_grad=True)
+    values, places = smallest_two(x)
+    (node,) = values.grad_fn.parents
+    assert_close(node.saved_values, {"places": torch.tensor([1, 2]), "x": torch.Size([3])})
+    (first,) = grad((values**3).sum(), x, create_graph=True)
+    assert_close(first.data, torch.tensor([0.0, 3.0, 12.0]))
+    first.sum().backward()
+    assert_close(x.grad, torch.tensor([0.0, 6.0, 12.0]))
+    values, places = smallest_two(x)
+    places.data.add_(1)
+    with pytest.raises(GradientError, match="smallest_two: its result 'places' with shape \\(2,\\) is needed"):
+        values.sum().backward()
+
+
+@primitive(results="root square")
+def two_powers(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x.sqrt(), x * x
+
+
+@two_powers.vjp("x")
+def two_powers_wrt_x(grad: list[Tensor | None], root: Tensor, x: Tensor) -> Any:
+    by_root = 0 if grad[0] is None else grad[0] / (2 * root)
+    return by_root + (0 if grad[1] is None else grad[1] * 2 * x)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_result_that_a_rule_names_has_its_own_derivative(kept: bool) -> None:
+    x = tensor([4.0, 9.0], requires_grad=True)
+    results = two_powers(x)
+    loss = (results[0] + results[1]).sum()
+    if not kept:
+        del results  # the result's own node has gone, and is made again
+    (first,) = grad(loss, x, create_graph=True)
+    assert_close(first.data, 0.5 * x.data**-0.5 + 2 * x.data)
+    (second,) = grad(first.sum(), x, create_graph=True)
+    assert_close(second.data, -0.25 * x.data**-1.5 + 2)
+    (third,) = grad(second.sum(), x)
+    assert_close(third.data, 0.375 * x.data**-2.5)
+
+
+def test_all_results_are_named_or_none() -> None:
+    @primitive(results="only")
+    def pair(x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, x
+
+    @pair.vjp("x")
+    def pair_wrt_x(grad: list[Tensor]) -> Tensor:
+        return grad[0]
+
+    with pytest.raises(DeclarationError, match=r"pair: 1 results are declared \(only\), and the operation has 2"):
+        pair(tensor(1.0, requires_grad=True))
+
+
 def test_several_results_and_retain_graph() -> None:
     x = tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)
     a, b = halves(x)
@@ -236,6 +301,12 @@ def test_mistakes_in_a_declaration_are_found_there() -> None:
         @primitive
         def reserved(x: Tensor, out: Tensor) -> Tensor:
             return x
+
+    with pytest.raises(DeclarationError, match="may not be called 'places'"):
+
+        @primitive(results="values places")
+        def named_as_a_result(x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+            return x, places
 
     with pytest.raises(DeclarationError, match="twice"):
 

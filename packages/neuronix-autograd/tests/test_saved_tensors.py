@@ -18,6 +18,7 @@ from neuronix.autograd import (
     grad,
     no_grad,
     saved_tensors_hooks,
+    tensor,
 )
 from neuronix.autograd.watching.saved_tensors import save_on_cpu
 
@@ -315,3 +316,38 @@ def test_a_function_that_computes_in_another_type_the_second_time() -> None:
     y = checkpoint(changes, leaf(3))
     with pytest.raises(errors.GradientError, match=r"a torch.float64 tensor of shape \(3,\) .* and torch.float32"):
         y.sum().backward()
+
+
+SELECTIONS: dict[str, Any] = {
+    "max": lambda x: x.max(1),
+    "min": lambda x: x.min(1, keepdim=True),
+    "median": lambda x: x.median(0),
+    "nanmedian": lambda x: x.nanmedian(0),
+    "kthvalue": lambda x: x.kthvalue(2),
+    "mode": lambda x: x.mode(0),
+    "sort": lambda x: x.sort(1, descending=True),
+    "topk": lambda x: x.topk(3),
+    "cummax": lambda x: x.cummax(1),
+    "cummin": lambda x: x.cummin(0),
+    "frexp": lambda x: x.frexp(),
+}
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_a_selection_keeps_no_more_than_in_torch(selection: str) -> None:
+    """The places, and not what stood there."""
+    kept: list[torch.Tensor] = []
+    x = torch.randn(30, 20, generator=torch.Generator().manual_seed(0))
+
+    def pack(value: torch.Tensor) -> torch.Tensor:
+        kept.append(value)
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+        result = SELECTIONS[selection](x.clone().requires_grad_())
+    expected = sum(value.nbytes for value in kept)
+    kept.clear()
+    with saved_tensors_hooks(pack, lambda value: value):
+        ours = SELECTIONS[selection](tensor(x, requires_grad=True))
+    assert_close(ours[0].data, result[0].detach(), rtol=0, atol=0)
+    assert sum(value.nbytes for value in kept) <= expected

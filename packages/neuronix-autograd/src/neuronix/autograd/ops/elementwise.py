@@ -556,12 +556,12 @@ def frac_wrt_x(grad: Tensor) -> Tensor:
     return grad
 
 
-@primitive(names="frexp", aten="frexp.Tensor")
+@primitive(names="frexp", aten="frexp.Tensor", results="mantissa exponent")
 def frexp(x: Tensor) -> Any:
     """The mantissa m and the exponent e of x = m · 2ᵉ, with ½ ≤ |m| < 1."""
     return torch.frexp(x)
 
 
 @frexp.vjp("x")
-def frexp_wrt_x(grad: list[Tensor], out: Any) -> Tensor:
-    return grad[0] / torch.exp2(out[1].to(grad[0].dtype))  # the exponent is constant but for its jumps
+def frexp_wrt_x(grad: list[Tensor], exponent: Tensor) -> Tensor:
+    return grad[0] / torch.exp2(exponent.to(grad[0].dtype))  # the exponent is constant but for its jumps

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from neuronix.autograd.errors import RankError, ShapeError, UnsupportedError
 from neuronix.autograd.errors.checks import check_dtypes
-from neuronix.autograd.primitive import composite, primitive
+from neuronix.autograd.primitive import Shape, composite, primitive
 
 __all__ = [
     "cholesky",
@@ -57,7 +57,7 @@ def _over_gaps(x: Tensor, values: Tensor) -> Tensor:
 # Cholesky: A = L Lᴴ
 
 
-@primitive(holomorphic=False, aten="linalg_cholesky_ex.default")
+@primitive(holomorphic=False, aten="linalg_cholesky_ex.default", results="factor info")
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
     """The lower triangular L with A = L · Lᴴ, or the upper triangular Lᴴ; and whether that went well (0).
 
@@ -68,11 +68,11 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
 
 
 @cholesky_ex.vjp("A")
-def cholesky_ex_wrt_A(grad: list[Tensor], out: Any, upper: bool) -> Any:
+def cholesky_ex_wrt_A(grad: list[Tensor], factor: Tensor, upper: bool) -> Any:
     # L⁻¹ dA L⁻ᴴ = L⁻¹dL + (L⁻¹dL)ᴴ, so L⁻¹dL is its lower half: dL = L · half(L⁻¹ dA L⁻ᴴ).  The adjoint L⁻ᴴ X L⁻¹
     # takes the lower triangle X of Lᴴ gL, and because every change of A is Hermitian, Xᴴ above its diagonal may stand
     # for one half of it.  (The imaginary part of X's diagonal, which no change of A meets, stays as PyTorch leaves it.)
-    L, gL = (out[0].mH, grad[0].mH) if upper else (out[0], grad[0])
+    L, gL = (factor.mH, grad[0].mH) if upper else (factor, grad[0])
     lower = torch.tril(L.mH @ gL)
     both = (lower + torch.tril(lower, -1).mH) / 2
     left = torch.linalg.solve_triangular(L.mH, both, upper=True)
@@ -88,7 +88,7 @@ def cholesky(A: Any, upper: bool = False) -> Any:
 # LU: A = P L U
 
 
-@primitive(aten="linalg_lu_factor_ex.default")
+@primitive(aten="linalg_lu_factor_ex.default", results="LU pivots info")
 def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> Any:
     """The triangles L and U with A = P · L · U in one matrix, the pivots of P, and whether that went well (0).
 
@@ -100,11 +100,11 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
 
 
 @lu_factor_ex.vjp("A")
-def lu_factor_ex_wrt_A(grad: list[Tensor], out: Any) -> Any:
+def lu_factor_ex_wrt_A(grad: list[Tensor], LU: Tensor, pivots: Tensor) -> Any:
     # Of a square matrix: L⁻¹ PᵀdA U⁻¹ = L⁻¹dL + dU U⁻¹, a strictly lower and an upper triangle, so
     # dL = L · lower(…) and dU = upper(…) · U.  Any other matrix is a part of a square one: with columns (0; I) added to
     # PᵀA those of I are added to L, and with rows (0, I) added to A those of I are added to U.
-    P, L, U = torch.lu_unpack(out[0], out[1])
+    P, L, U = torch.lu_unpack(LU, pivots)
     rows, columns = L.shape[-2], U.shape[-1]
     size = max(rows, columns)
     L, U = _extended(L, size), _extended(U, size)
@@ -162,21 +162,21 @@ def qr_(A: Tensor, mode: str) -> Any:
 
 
 @qr_.vjp("A")
-def qr_wrt_A(grad: list[Tensor | None], out: Any, A: Tensor) -> Any:
+def qr_wrt_A(grad: list[Tensor | None], out: Any, A: Shape) -> Any:
     Q, R = out
     gQ, gR = (torch.zeros_like(y) if g is None else g for g, y in zip(grad, out, strict=True))
     size = Q.shape[-1]
-    if A.shape[-1] == size:
+    if A[-1] == size:
         return _tall_qr_wrt_A(gQ, gR, Q, R)
-    if A.shape[-2] > A.shape[-1]:
+    if A[-2] > A[-1]:
         raise UnsupportedError(
             "linalg.qr: with mode='complete', a matrix with more rows than columns has no derivative: the "
-            f"added columns of Q aren't determined by it (its shape is {tuple(A.shape)})",
+            f"added columns of Q aren't determined by it (its shape is {tuple(A)})",
             hint="use mode='reduced'",
         )
-    # A = (A₁ A₂) with A₁ square: Q R₁ = A₁, and R₂ = Qᴴ A₂ hands on to Q
-    gR1, gR2, A2 = gR[..., :size], gR[..., size:], A[..., size:]
-    gA1 = _tall_qr_wrt_A(gQ + A2 @ gR2.mH, gR1, Q, R[..., :size])
+    # A = (A₁ A₂) with A₁ square: Q R₁ = A₁, and R₂ = Qᴴ A₂, where A₂ = Q R₂, hands on to Q
+    R1, R2, gR1, gR2 = R[..., :size], R[..., size:], gR[..., :size], gR[..., size:]
+    gA1 = _tall_qr_wrt_A(gQ + Q @ R2 @ gR2.mH, gR1, Q, R1)
     return torch.cat([gA1, Q @ gR2], -1)
 
 

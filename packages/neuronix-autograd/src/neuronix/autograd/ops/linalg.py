@@ -367,8 +367,23 @@ def _cross(x: Any, other: Any, *, dim: int = -1) -> Any:
         raise ShapeError(
             f"linalg.cross: axis {dim} must have size 3 in both inputs, got {tuple(x.shape)} and {tuple(other.shape)}"
         )
-    x, other = torch.broadcast_tensors(x, other)  # type: ignore[no-untyped-call]
-    return torch.roll(x, -1, dim) * torch.roll(other, -2, dim) - torch.roll(x, -2, dim) * torch.roll(other, -1, dim)
+    return cross_(x, other, dim)
+
+
+@primitive(broadcasts=True)
+def cross_(x: Tensor, other: Tensor, dim: int) -> Any:
+    """The cross product of vectors along an axis."""
+    return torch.linalg.cross(x, other, dim=dim)
+
+
+@cross_.vjp("x")
+def cross_wrt_x(grad: Tensor, other: Tensor, dim: int) -> Any:
+    return torch.linalg.cross(other, grad, dim=dim)  # g · (dx × y) = dx · (y × g)
+
+
+@cross_.vjp("other")
+def cross_wrt_other(grad: Tensor, x: Tensor, dim: int) -> Any:
+    return torch.linalg.cross(grad, x, dim=dim)  # g · (x × dy) = dy · (g × x)
 
 
 # Products of groups of rows, as in a mixture of experts

@@ -47,6 +47,14 @@ def scatter_back(grad: Tensor, shape: torch.Size, dim: int, index: Tensor, keepd
     return grad.new_zeros(shape).scatter_add(dim, index, grad)
 
 
+def _of_one_place_wrt_x(grad: list[Tensor], indices: Tensor, x: Shape, dim: int, keepdim: bool) -> Tensor:
+    return scatter_back(grad[0], x, dim, indices, keepdim)
+
+
+def _of_places_wrt_x(grad: list[Tensor], indices: Tensor, x: Shape, dim: int) -> Tensor:
+    return scatter_back(grad[0], x, dim, indices)
+
+
 def _shared_among_ties(grad: Tensor, x: Tensor, out: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     """Each of the equal extremes gets the same part of the gradient: the mean of all choices of one of them."""
     ties = restore_axes(out, x.shape, dim, keepdim) == x
@@ -108,26 +116,22 @@ def min_(x: Tensor) -> Tensor:
 min_.vjp("x")(_extreme_of_all_wrt_x)
 
 
-@primitive(aten="max.dim")
+@primitive(aten="max.dim", results="values indices")
 def max_dim(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """The largest elements along an axis and their positions; of ties, the one at the position gets the gradient."""
     return torch.max(x, dim, keepdim)
 
 
-@max_dim.vjp("x")
-def max_dim_wrt_x(grad: list[Tensor], out: tuple[Tensor, Tensor], x: Shape, dim: int, keepdim: bool) -> Tensor:
-    return scatter_back(grad[0], x, dim, out[1], keepdim)
+max_dim.vjp("x")(_of_one_place_wrt_x)
 
 
-@primitive(aten="min.dim")
+@primitive(aten="min.dim", results="values indices")
 def min_dim(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """The smallest elements along an axis and their positions; of ties, the one at the position gets the gradient."""
     return torch.min(x, dim, keepdim)
 
 
-@min_dim.vjp("x")
-def min_dim_wrt_x(grad: list[Tensor], out: tuple[Tensor, Tensor], x: Shape, dim: int, keepdim: bool) -> Tensor:
-    return scatter_back(grad[0], x, dim, out[1], keepdim)
+min_dim.vjp("x")(_of_one_place_wrt_x)
 
 
 def _three_forms(
@@ -202,15 +206,13 @@ def median_(x: Tensor) -> Tensor:
 median_.vjp("x")(_extreme_of_all_wrt_x)
 
 
-@primitive(aten="median.dim")
+@primitive(aten="median.dim", results="values indices")
 def median_dim(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """The medians along an axis and their positions."""
     return torch.median(x, dim, keepdim)
 
 
-@median_dim.vjp("x")
-def median_dim_wrt_x(grad: list[Tensor], out: tuple[Tensor, Tensor], x: Shape, dim: int, keepdim: bool) -> Tensor:
-    return scatter_back(grad[0], x, dim, out[1], keepdim)
+median_dim.vjp("x")(_of_one_place_wrt_x)
 
 
 @composite(names="median")
@@ -228,15 +230,13 @@ def nanmedian_(x: Tensor) -> Tensor:
 nanmedian_.vjp("x")(_extreme_of_all_wrt_x)
 
 
-@primitive(aten="nanmedian.dim")
+@primitive(aten="nanmedian.dim", results="values indices")
 def nanmedian_dim(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """The medians along an axis without NaN, and their positions."""
     return torch.nanmedian(x, dim, keepdim)
 
 
-@nanmedian_dim.vjp("x")
-def nanmedian_dim_wrt_x(grad: list[Tensor], out: tuple[Tensor, Tensor], x: Shape, dim: int, keepdim: bool) -> Tensor:
-    return scatter_back(grad[0], x, dim, out[1], keepdim)
+nanmedian_dim.vjp("x")(_of_one_place_wrt_x)
 
 
 @composite(names="nanmedian")
@@ -245,37 +245,31 @@ def nanmedian(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     return nanmedian_(x) if dim is None else nanmedian_dim(x, dim, keepdim)
 
 
-@primitive(names="kthvalue", aten="kthvalue.default")
+@primitive(names="kthvalue", aten="kthvalue.default", results="values indices")
 def kthvalue(x: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """The ``k``-th smallest elements along an axis and their positions."""
     return torch.kthvalue(x, k, dim, keepdim)
 
 
-@kthvalue.vjp("x")
-def kthvalue_wrt_x(grad: list[Tensor], out: tuple[Tensor, Tensor], x: Shape, dim: int, keepdim: bool) -> Tensor:
-    return scatter_back(grad[0], x, dim, out[1], keepdim)
+kthvalue.vjp("x")(_of_one_place_wrt_x)
 
 
-@primitive(names="mode", aten="mode.default")
+@primitive(names="mode", aten="mode.default", results="values indices")
 def mode(x: Tensor, dim: int = -1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """The most frequent elements along an axis and their positions."""
     return torch.mode(x, dim, keepdim)
 
 
-@mode.vjp("x")
-def mode_wrt_x(grad: list[Tensor], out: tuple[Tensor, Tensor], x: Shape, dim: int, keepdim: bool) -> Tensor:
-    return scatter_back(grad[0], x, dim, out[1], keepdim)
+mode.vjp("x")(_of_one_place_wrt_x)
 
 
-@primitive(aten="sort.default sort.stable")
+@primitive(aten="sort.default sort.stable", results="values indices")
 def sort_(x: Tensor, dim: int = -1, descending: bool = False, *, stable: bool | None = None) -> tuple[Tensor, Tensor]:
     """The elements along an axis in order, and where each was."""
     return torch.sort(x, dim=dim, descending=descending, stable=bool(stable))
 
 
-@sort_.vjp("x")
-def sort_wrt_x(grad: list[Tensor], out: tuple[Tensor, Tensor], x: Shape, dim: int) -> Tensor:
-    return scatter_back(grad[0], x, dim, out[1])
+sort_.vjp("x")(_of_places_wrt_x)
 
 
 @composite(names="sort")
@@ -284,37 +278,31 @@ def sort(x: Any, dim: int = -1, descending: bool = False, *, stable: bool = Fals
     return sort_(x, dim, descending, stable=stable)
 
 
-@primitive(names="topk", aten="topk.default")
+@primitive(names="topk", aten="topk.default", results="values indices")
 def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> tuple[Tensor, Tensor]:
     """The ``k`` largest (or smallest) elements along an axis, and where each was."""
     return torch.topk(x, k, dim, largest, sorted)
 
 
-@topk.vjp("x")
-def topk_wrt_x(grad: list[Tensor], out: tuple[Tensor, Tensor], x: Shape, dim: int) -> Tensor:
-    return scatter_back(grad[0], x, dim, out[1])
+topk.vjp("x")(_of_places_wrt_x)
 
 
-@primitive(names="cummax", aten="cummax.default")
+@primitive(names="cummax", aten="cummax.default", results="values indices")
 def cummax(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """The largest elements so far along an axis, and where each was."""
     return torch.cummax(x, dim)
 
 
-@cummax.vjp("x")
-def cummax_wrt_x(grad: list[Tensor], out: tuple[Tensor, Tensor], x: Shape, dim: int) -> Tensor:
-    return scatter_back(grad[0], x, dim, out[1])
+cummax.vjp("x")(_of_places_wrt_x)
 
 
-@primitive(names="cummin", aten="cummin.default")
+@primitive(names="cummin", aten="cummin.default", results="values indices")
 def cummin(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """The smallest elements so far along an axis, and where each was."""
     return torch.cummin(x, dim)
 
 
-@cummin.vjp("x")
-def cummin_wrt_x(grad: list[Tensor], out: tuple[Tensor, Tensor], x: Shape, dim: int) -> Tensor:
-    return scatter_back(grad[0], x, dim, out[1])
+cummin.vjp("x")(_of_places_wrt_x)
 
 
 # Positions: constants

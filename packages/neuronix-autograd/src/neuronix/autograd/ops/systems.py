@@ -182,16 +182,16 @@ def solve_ex(A: Any, B: Any, *, left: bool = True, check_errors: bool = False) -
     return solve_factored(A, B.mT, LU, pivots, True).mT, LU, pivots, info  # X A = B is Aᵀ Xᵀ = Bᵀ
 
 
-@primitive(aten="linalg_inv_ex.default")
+@primitive(aten="linalg_inv_ex.default", results="inverse info")
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
     """The inverse of a matrix, and whether there is one (0)."""
     return torch.linalg.inv_ex(A, check_errors=check_errors)
 
 
 @inv_ex.vjp("A")
-def inv_ex_wrt_A(grad: list[Tensor], out: Any) -> Any:
+def inv_ex_wrt_A(grad: list[Tensor], inverse: Tensor) -> Any:
     # 0 = d(A A⁻¹) = dA A⁻¹ + A dA⁻¹, so dA⁻¹ = −A⁻¹ dA A⁻¹
-    return -(out[0].mT @ grad[0] @ out[0].mT)
+    return -(inverse.mT @ grad[0] @ inverse.mT)
 
 
 # Determinants
@@ -316,7 +316,7 @@ def pinv_wrt_A(grad: Tensor, out: Tensor, A: Tensor) -> Any:
     return outside_columns + outside_rows - PH @ grad @ PH
 
 
-@primitive(holomorphic=False)
+@primitive(holomorphic=False, results="solution sums rank singular_values")
 def lstsq_(A: Tensor, B: Tensor, rcond: float | None, driver: str | None) -> Any:
     """The X that makes the squares of A · X − B least; their sums, the rank and the singular values of A."""
     return torch.linalg.lstsq(A, B, rcond, driver=driver)
@@ -324,9 +324,9 @@ def lstsq_(A: Tensor, B: Tensor, rcond: float | None, driver: str | None) -> Any
 
 @lstsq_.vjp("A", "B")
 def lstsq_wrt_A_and_B(
-    grad: list[Tensor | None], out: Any, A: Tensor, B: Tensor, rcond: float | None
+    grad: list[Tensor | None], solution: Tensor, A: Tensor, B: Tensor, rcond: float | None
 ) -> tuple[Tensor | None, Tensor | None]:
-    X, gX, g_sums = out[0], grad[0], grad[1]
+    X, gX, g_sums = solution, grad[0], grad[1]
     gA, gB = torch.zeros_like(A), torch.zeros_like(B)
     if gX is not None:  # X = P B with the pseudoinverse P
         P = torch.linalg.pinv(A, rtol=rcond)

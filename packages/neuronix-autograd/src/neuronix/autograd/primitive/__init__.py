@@ -98,12 +98,12 @@ class Rule:
         annotations = getattr(function, "__annotations__", {})
         self.parameters = _parameter_names(function)
         self.shapes = frozenset(name for name in self.parameters if _is_shape(annotations.get(name)))
-        legal = (*_RESERVED, *op.parameters)
+        legal = (*_RESERVED, *op.results, *op.parameters)
         for name in self.parameters:
             if name not in legal:
                 raise DeclarationError(
-                    f"{op.name}: the rule {function.__name__!r} names {name!r}, which is neither a parameter of the "
-                    f"operation nor one of `grad`, `out`, `needs`",
+                    f"{op.name}: the rule {function.__name__!r} names {name!r}, which is neither a parameter nor a "
+                    f"result of the operation nor one of `grad`, `out`, `needs`",
                     hint=f"legal names: {', '.join(legal)}",
                 )
         for name in wrt:
@@ -126,6 +126,7 @@ class Primitive:
         name: Its name in errors, pictures and tracebacks.
         forward: The function that computes the result from torch tensors.
         parameters: The names of its parameters.
+        results: The names of its results, if it has several and rules name one of them.
         broadcasts: Whether its tensor arguments broadcast; the engine then sums gradients back to their shapes.
         view: Whether the result shares memory with the first argument.
         constant: Whether the result is a constant whatever its arguments are.
@@ -136,7 +137,14 @@ class Primitive:
     """
 
     def __init__(
-        self, forward: Callable[..., Any], *, broadcasts: bool, view: bool, holomorphic: bool, constant: bool
+        self,
+        forward: Callable[..., Any],
+        *,
+        broadcasts: bool,
+        view: bool,
+        holomorphic: bool,
+        constant: bool,
+        results: tuple[str, ...],
     ) -> None:
         self.name = forward.__name__.rstrip("_")
         self.forward = forward
@@ -145,12 +153,13 @@ class Primitive:
         self.view = view
         self.holomorphic = holomorphic
         self.constant = constant
+        self.results = results
         self.rules: dict[str, Rule] = {}
         self.kernels: dict[str, Rule] = {}
         self.function: PrimitiveFunction | None = None
         self.generated: str | None = None
         self.node_class: type[Node] | None = None
-        for name in _RESERVED:
+        for name in (*_RESERVED, *results):
             if name in self.parameters:
                 raise DeclarationError(f"{self.name}: a parameter may not be called {name!r}; rules use that name")
 
@@ -241,6 +250,7 @@ def primitive(
     view: bool = ...,
     holomorphic: bool = ...,
     constant: bool = ...,
+    results: str = ...,
     names: str | None = ...,
     aten: str = ...,
 ) -> Callable[[Callable[..., Any]], PrimitiveFunction]: ...
@@ -254,6 +264,7 @@ def primitive(
     view: bool = False,
     holomorphic: bool = True,
     constant: bool = False,
+    results: str = "",
     names: str | None = None,
     aten: str = "",
 ) -> Any:
@@ -263,7 +274,7 @@ def primitive(
     [`CustomTensor`][neuronix.autograd.CustomTensor]s then records what its rules need.  Rules are added with
     ``@op.vjp("x")``.  A rule's parameters are what is saved for it: ``grad`` (the gradient of the result), ``out`` (the
     result), ``needs`` (which of a joint rule's arguments want a gradient), or a parameter of the operation by name,
-    annotated `Shape` if its shape suffices.
+    annotated `Shape` if its shape suffices.  Of an operation with several results, ``grad`` and ``out`` are sequences.
 
     Args:
         forward: The function.  A parameter annotated ``Sequence[Tensor]`` is a list of tensors.
@@ -274,6 +285,8 @@ def primitive(
             conjugations).  ``False`` for operations such as ``abs`` whose rules state the complex case themselves.
         constant: Whether the result has no derivative by its nature, as that of a comparison: tensors that require grad
             are welcome, and there are no rules.
+        results: Names of its results, if there are several, separated by blanks.  A rule that needs only one of them
+            names that one instead of ``out``, and the others aren't kept: of a sort the places, not the values.
         names: Names under which torch knows the operation, separated by blanks; each is looked up among torch's
             functions, methods and ``torch.nn.functional``, and becomes a method of `CustomTensor` where
             ``torch.Tensor`` has one.  By default no torch function is taken over.
@@ -283,8 +296,8 @@ def primitive(
         The function, with ``vjp``, ``fused`` and ``primitive`` (its record, a `Primitive`) as attributes.
 
     Raises:
-        DeclarationError: If a rule names something that is neither a parameter nor ``grad``, ``out`` or ``needs``, or
-            if a torch function is taken already.
+        DeclarationError: If a rule names something that is neither a parameter nor a result nor ``grad``, ``out`` or
+            ``needs``, or if a torch function is taken already.
 
     Example:
         >>> import torch
@@ -308,11 +321,12 @@ def primitive(
         view=view,
         holomorphic=holomorphic,
         constant=constant,
+        results=tuple(results.split()),
     )
     return declare if forward is None else declare(forward)
 
 
-def _declare(forward: Callable[..., Any], *, names: str | None, aten: str, **kind: bool) -> PrimitiveFunction:
+def _declare(forward: Callable[..., Any], *, names: str | None, aten: str, **kind: Any) -> PrimitiveFunction:
     op = Primitive(forward, **kind)
     # A real function, not an object with __call__: functions bind as methods, show their signature and docstring, and
     # are called faster.  Its code is replaced at the first call; its globals hold what the generated code refers to.

@@ -218,7 +218,10 @@ def _save(op: Primitive) -> list[str]:
     lines = []
     for name in op.saved_names:
         argument = name.removesuffix(".shape")
-        source = "_value" if argument == "out" else f"{argument}_data"
+        if argument in op.results:
+            source = f"_value[{op.results.index(argument)}]"
+        else:
+            source = "_value" if argument == "out" else f"{argument}_data"
         users = op.needed_by(name)
         always = set(users) >= set(op.differentiable)
         condition = "" if always else f" if {' or '.join(f'{user}_tracked' for user in users)} else None"

@@ -50,12 +50,14 @@ def has_version(op: Primitive, name: str) -> bool:
     """Whether a saved value can be changed in place by others: it is a tensor, and not only its shape is kept."""
     if op.keeps_shape_only(name):
         return False
-    return name == "out" or op.may_be_tensor(name)
+    return name == "out" or name in op.results or op.may_be_tensor(name)
 
 
 def may_hold_tensors(op: Primitive, name: str) -> bool:
     """Whether a saved value can be several tensors: a list argument, a tuple of indices, or several results."""
     if name == "out":
         return not op.broadcasts
+    if name in op.results:
+        return False
     annotation = op.signature.parameters[name].annotation
     return not (isinstance(annotation, str) and annotation.startswith("Tensor"))

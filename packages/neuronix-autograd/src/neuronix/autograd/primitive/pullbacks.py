@@ -66,7 +66,7 @@ def _pullback(op: Primitive, *, conjugate: bool) -> list[str]:
             now = f"({now} if isinstance({saved_slot(n)}, Tensor) else versions_of({saved_slot(n)}))"
         lines += [
             f"    if {known} and {now} != node.{n}_version:",
-            f"        raise modified(node.name, {n!r}, {saved_slot(n)}, node.{n}_version)",
+            f"        raise modified(node.name, {_called(op, n)!r}, {saved_slot(n)}, node.{n}_version)",
         ]
     lines += _rewrap(op, saved)
     if "out" in versioned and may_hold_tensors(op, "out"):
@@ -84,13 +84,21 @@ def _pullback(op: Primitive, *, conjugate: bool) -> list[str]:
     ]
 
 
+def _called(op: Primitive, name: str) -> str:
+    """What an error calls a saved value."""
+    return f"result {name!r}" if name in op.results else name
+
+
 def _rewrap(op: Primitive, saved: list[str]) -> list[str]:
     """Statements that link the saved values to their history again, so that the rules themselves are recorded."""
     lines = []
     for name in saved:
         if op.keeps_shape_only(name):
             continue
-        if name == "out":
+        if name in op.results:
+            position = op.results.index(name)
+            lines.append(f"        {saved_slot(name)} = recorded_result({saved_slot(name)}, node, {position})")
+        elif name == "out":
             lines.append(f"        {saved_slot(name)} = recorded_output({saved_slot(name)}, node)")
         elif name in op.rules and op.takes_list(name):
             lines.append(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd.dispatch.inplace import not_a_number
-from neuronix.autograd.errors import GradientError
+from neuronix.autograd.errors import DeclarationError, GradientError
 from neuronix.autograd.errors.messages import (
     ARGUMENT_ERRORS,
     changed_behind,
@@ -161,34 +161,42 @@ def result_in_rule(value: Any, arguments: Sequence[Any]) -> Any:
 
 
 def outputs_of(node: Node, values: Sequence[Any], known: dict[int, OutputNode] | None = None) -> Any:
-    """Wrap the results of an operation that has several: each selects its gradient's place in the node's list.
+    """Wrap the results of an operation that has several.
 
     Args:
         node: The operation's.
         values: Its results.
         known: In a recorded pass the nodes of results that are still there, by position.
     """
-    results: list[Any] = []
-    for position, value in enumerate(values):
-        if not isinstance(value, Tensor) or not is_differentiable(value.dtype):
-            results.append(constant_result(value))
-            continue
-        if value.is_inference():
-            raise without_version(node.op, RuntimeError("no version"))
-        output = (known or {}).get(position)
-        if output is None:
-            output = OutputNode()
-            output.operation = node
-            output.position = position
-            output.results = len(values)
-            output.shape = value.shape
-            output.dtype = value.dtype
-            output.restore = None
-            node.graph.record(output)
-        results.append(new_result(value, output))
+    names = node.op.results
+    if names and len(names) != len(values):
+        raise DeclarationError(
+            f"{node.name}: {len(names)} results are declared ({', '.join(names)}), and the operation has {len(values)}",
+            hint="give each result its name in `results`, in their order",
+        )
+    results = [output_of(node, value, n, len(values), known or {}) for n, value in enumerate(values)]
     if hasattr(values, "n_fields"):
         return type(values)(results)  # type: ignore[call-arg]
     return results if isinstance(values, list) else tuple(results)
+
+
+def output_of(node: Node, value: Any, position: int, count: int, known: dict[int, OutputNode]) -> Any:
+    """Wrap one of several results: it selects its gradient's place in the node's list."""
+    if not isinstance(value, Tensor) or not is_differentiable(value.dtype):
+        return constant_result(value)
+    if value.is_inference():
+        raise without_version(node.op, RuntimeError("no version"))
+    output = known.get(position)
+    if output is None:
+        output = OutputNode()
+        output.operation = node
+        output.position = position
+        output.results = count
+        output.shape = value.shape
+        output.dtype = value.dtype
+        output.restore = None
+        node.graph.record(output)
+    return new_result(value, output)
 
 
 def view_of(out: Any, base: Any) -> Any:
@@ -255,13 +263,19 @@ def recorded(value: Any, parent: Node | None) -> Any:
 
 
 def recorded_output(value: Any, node: Node) -> Any:
-    """A saved result linked to its history."""
+    """A saved result, or all of several, linked to the history."""
     if isinstance(value, Tensor):
         return new_result(value, node)
-    if value is None:
-        return None
-    known = {child.position: child for child in node.graph.children(node) if isinstance(child, OutputNode)}
-    return outputs_of(node, value, known)
+    return None if value is None else outputs_of(node, value, _known_outputs(node))
+
+
+def recorded_result(value: Any, node: Node, position: int) -> Any:
+    """One of several results, saved by itself, linked to its history."""
+    return None if value is None else output_of(node, value, position, len(node.op.results), _known_outputs(node))
+
+
+def _known_outputs(node: Node) -> dict[int, OutputNode]:
+    return {child.position: child for child in node.graph.children(node) if isinstance(child, OutputNode)}
 
 
 # What generated code refers to by name.
@@ -295,6 +309,7 @@ NAMES: dict[str, Any] = {
     "plain": plain,
     "recorded": recorded,
     "recorded_output": recorded_output,
+    "recorded_result": recorded_result,
     "recording_mode": recording_mode,
     "restored": restored,
     "result_in_rule": result_in_rule,

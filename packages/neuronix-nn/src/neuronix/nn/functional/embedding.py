@@ -154,7 +154,9 @@ def embedding(
 _MODES = {"sum": 0, "mean": 1, "max": 2}
 
 
-@primitive(aten="_embedding_bag.default _embedding_bag_forward_only.default")
+@primitive(
+    aten="_embedding_bag.default _embedding_bag_forward_only.default", results="bags bag_of_each sizes rows_of_maxima"
+)
 def bags_of_rows(
     weight: Tensor,
     indices: Tensor,
@@ -178,7 +180,8 @@ def bags_of_rows(
 @bags_of_rows.vjp("weight")
 def bags_of_rows_wrt_weight(
     grad: list[Tensor],
-    out: Any,
+    sizes: Tensor,
+    rows_of_maxima: Tensor,
     weight: Shape,
     indices: Tensor,
     offsets: Tensor,
@@ -189,14 +192,14 @@ def bags_of_rows_wrt_weight(
     padding_idx: int,
 ) -> Tensor:
     if mode == _MODES["max"]:  # each maximum follows the row that it is from; an empty bag's is 0 and follows none
-        filled = (out[2] > 0).unsqueeze(-1)
-        return grad[0].new_zeros(weight).scatter_add(0, out[3], grad[0] * filled)
+        filled = (sizes > 0).unsqueeze(-1)
+        return grad[0].new_zeros(weight).scatter_add(0, rows_of_maxima, grad[0] * filled)
     bags = _bag_of_each(indices, offsets)
     rows = grad[0][bags]
     if mode == _MODES["mean"]:
         counted = indices != padding_idx
-        sizes = torch.zeros_like(out[2]).index_add(0, bags, counted.to(out[2].dtype))
-        rows = rows / sizes.clamp(min=1)[bags].unsqueeze(-1)
+        counts = torch.zeros_like(sizes).index_add(0, bags, counted.to(sizes.dtype))
+        rows = rows / counts.clamp(min=1)[bags].unsqueeze(-1)
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.unsqueeze(-1)
     return _table(rows, indices, weight, padding_idx, scale_grad_by_freq, sparse)
