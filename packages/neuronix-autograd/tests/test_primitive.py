@@ -168,16 +168,27 @@ def test_a_result_that_a_rule_names_has_its_own_derivative(kept: bool) -> None:
 
 
 def test_all_results_are_named_or_none() -> None:
-    @primitive(results="only")
-    def pair(x: Tensor) -> tuple[Tensor, Tensor]:
-        return x, x
+    @primitive(results="first second third")
+    def copies(x: Tensor, count: int) -> Any:
+        return x.clone() if count == 1 else (x.clone(),) * count
 
-    @pair.vjp("x")
-    def pair_wrt_x(grad: list[Tensor]) -> Tensor:
+    @copies.vjp("x")
+    def copies_wrt_x(grad: list[Tensor], second: Tensor) -> Tensor:
         return grad[0]
 
-    with pytest.raises(DeclarationError, match=r"pair: 1 results are declared \(only\), and the operation has 2"):
-        pair(tensor(1.0, requires_grad=True))
+    x = tensor([1.0, 2.0, 3.0], requires_grad=True)
+    for count in (1, 2, 4):
+        with pytest.raises(
+            DeclarationError, match=f"copies: .* first, second, third, and the operation returned {count}"
+        ):
+            copies(x, count)
+    assert len(copies(x, 3)) == 3
+    for names, broadcasts, why in (("a a", False, "of one name"), ("a b", True, "that broadcasts, which has one")):
+        with pytest.raises(DeclarationError, match=f"wrong: the results .* are declared.*{why}"):
+
+            @primitive(results=names, broadcasts=broadcasts)
+            def wrong(x: Tensor) -> Any:
+                return x, x
 
 
 def test_several_results_and_retain_graph() -> None:

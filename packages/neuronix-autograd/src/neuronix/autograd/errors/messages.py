@@ -12,6 +12,7 @@ from neuronix.autograd.dispatch.inplace import is_recorded, not_a_number
 from neuronix.autograd.errors import (
     ArgumentError,
     AxisError,
+    DeclarationError,
     DtypeError,
     GradientError,
     MatrixError,
@@ -118,6 +119,14 @@ def modified(operation: str, name: str, value: Any, version: Any) -> GradientErr
         f"{operation}: {what} is needed for the gradient, but has been modified by an inplace operation since the "
         f"forward pass (version {now}, expected {version})",
         hint="call backward() before changing it, or change a .clone()",
+    )
+
+
+def wrong_results(op: Primitive, count: int) -> DeclarationError:
+    """The error for an operation that has another number of results than were declared."""
+    return DeclarationError(
+        f"{op.name}: the declared results are {', '.join(op.results)}, and the operation returned {count}",
+        hint="name each result in `results`, in their order; an operation with one has none to name",
     )
 
 

@@ -162,6 +162,11 @@ class Primitive:
         for name in (*_RESERVED, *results):
             if name in self.parameters:
                 raise DeclarationError(f"{self.name}: a parameter may not be called {name!r}; rules use that name")
+        if (broadcasts and results) or len(set(results)) < len(results):
+            raise DeclarationError(
+                f"{self.name}: the results {results} are declared"
+                + (" of an operation that broadcasts, which has one" if broadcasts else ", some of one name")
+            )
 
     @cached_property
     def signature(self) -> inspect.Signature:

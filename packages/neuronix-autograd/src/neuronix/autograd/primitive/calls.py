@@ -98,6 +98,8 @@ def _record(op: Primitive) -> list[str]:
         f"        _dtype = {dtype}",
         "        _graph = graph_of_block(None) or current_graph()",
     ]
+    if op.results:
+        lines += ["        if _shape is not None:", "            raise wrong_results(op, 1)"]
     for name in names:
         lines += _parent(op, name)
     singles = [name for name in names if not op.takes_list(name)]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from neuronix.autograd.dispatch.inplace import not_a_number
-from neuronix.autograd.errors import DeclarationError, GradientError
+from neuronix.autograd.errors import GradientError
 from neuronix.autograd.errors.messages import (
     ARGUMENT_ERRORS,
     changed_behind,
@@ -20,6 +20,7 @@ from neuronix.autograd.errors.messages import (
     without_version,
     wrong_gradient,
     wrong_number_of_gradients,
+    wrong_results,
 )
 from neuronix.autograd.gradients import Restore, accumulate_list, as_is, conjugated, restored, summed
 from neuronix.autograd.graph import AutogradGraph, current_graph, graph_of_block
@@ -168,12 +169,8 @@ def outputs_of(node: Node, values: Sequence[Any], known: dict[int, OutputNode] |
         values: Its results.
         known: In a recorded pass the nodes of results that are still there, by position.
     """
-    names = node.op.results
-    if names and len(names) != len(values):
-        raise DeclarationError(
-            f"{node.name}: {len(names)} results are declared ({', '.join(names)}), and the operation has {len(values)}",
-            hint="give each result its name in `results`, in their order",
-        )
+    if node.op.results and len(node.op.results) != len(values):
+        raise wrong_results(node.op, len(values))
     results = [output_of(node, value, n, len(values), known or {}) for n, value in enumerate(values)]
     if hasattr(values, "n_fields"):
         return type(values)(results)  # type: ignore[call-arg]
@@ -326,4 +323,5 @@ NAMES: dict[str, Any] = {
     "watchers": watchers,
     "weak": weakref.ref,
     "without_version": without_version,
+    "wrong_results": wrong_results,
 }
