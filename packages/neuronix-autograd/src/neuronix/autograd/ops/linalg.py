@@ -7,6 +7,7 @@ One bilinear operation is differentiated, the product of (batches of) matrices; 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -266,8 +267,18 @@ def _check_weight(weight: Any, bias: Any) -> None:
 # Products added to something
 
 
+def _added_product(
+    name: str, multiply: Callable[[Any, Any], Any], x: Any, beta: float, alpha: float, **factors: Any
+) -> Any:
+    """The sum beta · x + alpha · the product of two factors, all three of one type."""
+    first, second = factors.values()
+    if x.dtype is not first.dtype:  # the product itself compares the factors
+        check_dtypes(name, input=x, **factors)
+    return _scaled_sum(name, x, multiply(first, second), beta, alpha)
+
+
 def _scaled_sum(name: str, x: Any, product: Any, beta: float, alpha: float) -> Any:
-    """Adds to a product: beta · x + alpha · product; with beta = 0, torch doesn't look at ``x`` (nor at NaN in it)."""
+    """The sum beta · x + alpha · product; with beta = 0, torch doesn't look at ``x`` (nor at NaN in it)."""
     if is_recorded(beta, alpha):
         raise not_a_number()
     product = product if alpha == 1 else torch.mul(product, alpha)
@@ -286,17 +297,29 @@ def _scaled_sum(name: str, x: Any, product: Any, beta: float, alpha: float) -> A
 @composite(names="addmm", aten="addmm.default")
 def addmm(x: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """Adds to a product: beta · x + alpha · (mat1 · mat2)."""
-    if x.dtype is not mat1.dtype:
-        check_dtypes("addmm", input=x, mat1=mat1, mat2=mat2)
-    return _scaled_sum("addmm", x, mm(mat1, mat2), beta, alpha)
+    return _added_product("addmm", mm, x, beta, alpha, mat1=mat1, mat2=mat2)
 
 
 @composite(names="addmv", aten="addmv.default")
 def addmv(x: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> Any:
     """Adds to a product: beta · x + alpha · (mat · vec)."""
-    if x.dtype is not mat.dtype:
-        check_dtypes("addmv", input=x, mat=mat, vec=vec)
-    return _scaled_sum("addmv", x, mv(mat, vec), beta, alpha)
+    return _added_product("addmv", mv, x, beta, alpha, mat=mat, vec=vec)
+
+
+@composite(names="baddbmm", aten="baddbmm.default")
+def baddbmm(x: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """Adds to a product: beta · x + alpha · (batch1 · batch2), for each pair of matrices."""
+    return _added_product("baddbmm", bmm, x, beta, alpha, batch1=batch1, batch2=batch2)
+
+
+@composite(names="addbmm", aten="addbmm.default")
+def addbmm(x: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """Adds to a product: beta · x + alpha · Σ (batch1 · batch2), summed over the batch."""
+    return _added_product("addbmm", _summed_products, x, beta, alpha, batch1=batch1, batch2=batch2)
+
+
+def _summed_products(batch1: Any, batch2: Any) -> Any:
+    return sum(bmm(batch1, batch2), 0)
 
 
 @composite(names="addr", aten="addr.default")
@@ -307,22 +330,6 @@ def addr(x: Any, vec1: Any, vec2: Any, *, beta: float = 1, alpha: float = 1) -> 
         common = torch.promote_types(x.dtype, product.dtype)
         x, product = x.to(common), product.to(common)
     return _scaled_sum("addr", x, product, beta, alpha)
-
-
-@composite(names="baddbmm", aten="baddbmm.default")
-def baddbmm(x: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-    """Adds to a product: beta · x + alpha · (batch1 · batch2), for each pair of matrices."""
-    if x.dtype is not batch1.dtype:
-        check_dtypes("baddbmm", input=x, batch1=batch1, batch2=batch2)
-    return _scaled_sum("baddbmm", x, bmm(batch1, batch2), beta, alpha)
-
-
-@composite(names="addbmm", aten="addbmm.default")
-def addbmm(x: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-    """Adds to a product: beta · x + alpha · Σ (batch1 · batch2), summed over the batch."""
-    if x.dtype is not batch1.dtype:
-        check_dtypes("addbmm", input=x, batch1=batch1, batch2=batch2)
-    return _scaled_sum("addbmm", x, sum(bmm(batch1, batch2), 0), beta, alpha)
 
 
 # Products with sparse matrices, as of a graph
