@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -50,11 +51,12 @@ def compiled_in_parts(graph: Any, inputs: Sequence[Tensor], backend: Callable[..
     examples = list(inputs)
     parts: list[_Part] = []
     split = _split(graph)
+    needed = [_needed(nodes) for nodes in split]
     for number, nodes in enumerate(split):
-        wanted = {owner(taken) for later in split[number + 1 :] for node in later for taken in node.all_input_nodes}
+        wanted = set(chain.from_iterable(needed[number + 1 :]))
         results = [node for node in nodes if node in wanted]
-        piece, taken = _piece(nodes, results, position)
-        parts.append(_Part(backend(piece, [examples[at] for at in taken]), taken))
+        taken = [position[node] for node in needed[number]]
+        parts.append(_Part(backend(_piece(nodes, needed[number], results), [examples[at] for at in taken]), taken))
         for node in results:
             position[node] = len(examples)
             examples.append(_example(node))
@@ -111,7 +113,8 @@ def _can_be_first(some: set[Any], nodes: Sequence[Any]) -> bool:
     for number, node in enumerate(nodes):
         for read in {owner(taken) for taken in node.all_input_nodes} & changes.keys():
             by_others = any(nodes[writer] not in some for writer in changes[read])
-            if by_others if node in some else not by_others and number < changes[read][-1]:
+            before_a_change = number < changes[read][-1]
+            if (node in some and by_others) or (node not in some and not by_others and before_a_change):
                 return False
     return True
 
@@ -121,11 +124,15 @@ def _is_number(node: Any) -> bool:
     return isinstance(value, Tensor) and value.ndim == 0 and value.device.type == "cpu"
 
 
-def _piece(nodes: Sequence[Any], results: Sequence[Any], position: dict[Any, int]) -> tuple[Any, list[int]]:
-    """A graph of some nodes of another one, and where its inputs are."""
-    needed = dict.fromkeys(owner(taken) for node in nodes for taken in node.all_input_nodes)
-    for node in nodes:
-        needed.pop(node, None)
+def _needed(nodes: Sequence[Any]) -> list[Any]:
+    """Those whose memory some nodes take and that aren't among them, each once."""
+    owners = dict.fromkeys(owner(taken) for node in nodes for taken in node.all_input_nodes)
+    inside = set(nodes)
+    return [node for node in owners if node not in inside]
+
+
+def _piece(nodes: Sequence[Any], needed: Sequence[Any], results: Sequence[Any]) -> Any:
+    """A graph of some nodes of another one, from what they need to what later ones do."""
     piece = torch.fx.Graph()
     copies: dict[Any, Any] = {}
     for node in needed:
@@ -142,7 +149,7 @@ def _piece(nodes: Sequence[Any], results: Sequence[Any], position: dict[Any, int
         copies[node] = piece.node_copy(node, copy_of)
     if nodes[-1].op != "output":
         piece.output([copies[node] for node in results])
-    return torch.fx.GraphModule({}, piece), [position[node] for node in needed]
+    return torch.fx.GraphModule({}, piece)
 
 
 def _example(node: Any) -> Tensor:

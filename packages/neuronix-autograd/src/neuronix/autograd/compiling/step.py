@@ -123,13 +123,14 @@ class CompiledStep(Generic[P, R]):
                 )
         context = structure, is_grad_enabled(), uses_rules_only(), torch.get_default_dtype()
         held = self._held(leaves, structure)
-        if self._pattern is not None:
-            its_context, pattern, program = self._pattern
+        if (last_call := self._pattern) is not None:  # read once: another thread may be calling
+            its_context, pattern, last = last_call
             if context == its_context and (found := pattern.match(held, self._numbers)) is not None:
-                return program.run(held, *found)  # type: ignore[no-any-return]
+                return last.run(held, *found)  # type: ignore[no-any-return]
         places = Places(held, self._numbers)
-        known = self._programs.get((context, tuple(places.key)))
-        program, places = (known, places) if known is not None else self._add_program(leaves, structure, context, held)
+        program = self._programs.get((context, tuple(places.key)))
+        if program is None:
+            program, places = self._add_program(leaves, structure, context, held)
         # Where two graphs take turns a pattern would be of no use.
         self._pattern = (context, Pattern(places), program) if program is self._last else None
         self._last = program

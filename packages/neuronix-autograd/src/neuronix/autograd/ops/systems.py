@@ -316,7 +316,7 @@ def pinv_wrt_A(grad: Tensor, out: Tensor, A: Tensor) -> Any:
     return outside_columns + outside_rows - PH @ grad @ PH
 
 
-@primitive(holomorphic=False, results="solution sums rank singular_values")
+@primitive(holomorphic=False, results="X sums rank singular_values")
 def lstsq_(A: Tensor, B: Tensor, rcond: float | None, driver: str | None) -> Any:
     """The X that makes the squares of A · X − B least; their sums, the rank and the singular values of A."""
     return torch.linalg.lstsq(A, B, rcond, driver=driver)
@@ -324,9 +324,9 @@ def lstsq_(A: Tensor, B: Tensor, rcond: float | None, driver: str | None) -> Any
 
 @lstsq_.vjp("A", "B")
 def lstsq_wrt_A_and_B(
-    grad: list[Tensor | None], solution: Tensor, A: Tensor, B: Tensor, rcond: float | None
+    grad: list[Tensor | None], X: Tensor, A: Tensor, B: Tensor, rcond: float | None
 ) -> tuple[Tensor | None, Tensor | None]:
-    X, gX, g_sums = solution, grad[0], grad[1]
+    gX, g_sums = grad[0], grad[1]
     gA, gB = torch.zeros_like(A), torch.zeros_like(B)
     if gX is not None:  # X = P B with the pseudoinverse P
         P = torch.linalg.pinv(A, rtol=rcond)
